@@ -1,6 +1,6 @@
 """Settings: YAML, options or ROS parameters in, frozen dataclasses out. Knows no torch and no ROS.
 
-A setting's default, range, unit and meaning live in one dataclass field, made by `setting()`, beside
+A default, its range, unit and meaning live in one dataclass field, made by `setting()`, beside
 the code that uses it. ROS parameters, YAML files and command-line options are generated from them.
 """
 

@@ -1,0 +1,64 @@
+# Sets up a virtual environment by itself, then runs. `make help` lists the targets.
+#
+#   make test                     ROS 2 Kilted, as wheels from PyPI
+#   ROS_DISTRO=jazzy make test    ROS 2 Jazzy, likewise
+#   source /opt/ros/*/setup.bash; make test     the ROS 2 that is installed
+SHELL := /bin/bash
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+
+ifneq ($(AMENT_PREFIX_PATH),)
+  ROS := sourced
+else
+  ROS := $(or $(ROS_DISTRO),kilted)
+endif
+
+VENV := $(if $(filter kilted,$(ROS)),.venv,.venv-$(ROS))
+READY := $(VENV)/.ready
+PIP := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python
+ROS_REQUIREMENTS := $(if $(filter sourced,$(ROS)),,requirements/ros-$(ROS).txt)
+RUN := $(VENV)/bin/
+
+.PHONY: help setup test test-node lint format demo colcon lock clean
+
+help:  ## List the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)  ## Make the virtual environment with everything in it (5 GB: torch brings CUDA).
+
+$(READY): requirements/core.txt $(ROS_REQUIREMENTS) setup.py setup.cfg resource/depth_node
+	@echo "Setting up $(VENV) with ROS 2 $(ROS) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(if $(filter sourced,$(ROS)),--system-site-packages) $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(PIP) -r requirements/core.txt $(addprefix -r ,$(ROS_REQUIREMENTS))
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+test: $(READY)  ## Run all tests.
+	$(RUN)python -m pytest $(ARGS)
+
+test-node: $(READY)  ## Run the node's tests only.
+	$(RUN)python -m pytest -m node $(ARGS)
+
+lint: $(READY)  ## Check format, rules and types.
+	$(RUN)ruff format --check .
+	$(RUN)ruff check .
+	$(RUN)mypy dpt_ros
+
+format: $(READY)  ## Format the code and mend what can be mended.
+	$(RUN)ruff format .
+	$(RUN)ruff check --fix .
+
+demo: $(READY)  ## The node on your pictures: make demo INPUT=folder|video|bag [ARGS="--model dpt_large"]
+	$(RUN)dpt-ros demo $(INPUT) $(ARGS)
+
+colcon: $(READY)  ## Build and test the package in a colcon workspace of its own (build/colcon).
+	.ci/colcon $(abspath $(VENV))
+
+lock: $(READY)  ## Pin the requirements anew from requirements/*.in.
+	cd requirements && for name in core ros-kilted ros-jazzy; do \
+	  ../$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 \
+	    $$([ $$name = core ] && echo core.in dev.in || echo $$name.in -c core.txt) -o $$name.txt; done
+
+clean:  ## Remove everything that is made here.
+	rm -rf .venv .venv-* build install log demo_output *.egg-info

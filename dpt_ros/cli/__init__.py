@@ -1,0 +1,1 @@
+"""The `dpt-ros` command: one module a subcommand."""

@@ -1,0 +1,47 @@
+"""Install dpt_ros with pip or colcon; both put launch, config and models under share/dpt_ros."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "dpt_ros"
+SHARE = f"share/{NAME}"
+
+
+def files(folder: str) -> list[str]:
+    """The files of a top-level folder, relative to this one."""
+    return sorted(str(path) for path in Path(folder).iterdir() if path.is_file())
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Depth images and point clouds from a camera with DPT, for ROS 2",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    maintainer="the dpt_ros authors",
+    maintainer_email="maintainers@dpt-ros.example",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (SHARE, ["package.xml"]),
+        *((f"{SHARE}/{folder}", files(folder)) for folder in ("launch", "config", "models")),
+        # `ros2 run` looks here, and pip's entry points go elsewhere.
+        (f"lib/{NAME}", ["resource/depth_node"]),
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "numpy",
+        "opencv-python>=4.10,<5",
+        "PyYAML",
+        "rosbags>=0.11",
+        "safetensors",
+        "timm>=1.0.20,<1.1",
+        "torch>=2.6",
+        "tqdm",
+    ],
+    entry_points={"console_scripts": ["dpt-ros = dpt_ros.cli.main:main"]},
+    zip_safe=True,
+)
