@@ -1,0 +1,32 @@
+"""The DPT network, its configurations, checkpoints, model cards and input transform.
+
+Names are imported when first used, so that reading a model card does not load torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dpt_ros.model.configurations import MODELS, DPTConfiguration
+    from dpt_ros.model.dpt import DPT, create_model
+
+_HOME = {
+    "MODELS": "configurations",
+    "DPTConfiguration": "configurations",
+    "DPT": "dpt",
+    "create_model": "dpt",
+}
+
+__all__ = ["DPT", "MODELS", "DPTConfiguration", "create_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,105 @@
+"""The encoder: timm's ViT, after timm's ResNet in Hybrid; gives the tapped levels."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import PatchEmbed
+from timm.models.resnetv2 import ResNetV2
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from dpt_ros.model.configurations import DPTConfiguration
+from dpt_ros.model.weight_standardization import StandardizedConv2d
+
+TokenTap = tuple[Tensor, Tensor]
+"""Patch tokens [B, N, D] and readout token [B, 1, D] of one block."""
+
+
+class PositionedPatchEmbed(PatchEmbed):
+    """timm's patch embedding which also adds the position embedding.
+
+    timm itself resizes a position embedding with antialiased bicubic interpolation; DPT was
+    trained with plain bilinear. Adding it here, and telling the ViT that it has none of its own,
+    needs nothing but timm's public constructor. `position` is [1, D, rows, columns]; the readout
+    token's own position is part of the ViT's `cls_token`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.position = nn.Parameter(torch.empty(1, kwargs["embed_dim"], *self.grid_size))
+        nn.init.trunc_normal_(self.position, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image [B, C, h, w] to patch tokens [B, N, D]."""
+        patches = self.proj(x)
+        position = F.interpolate(
+            self.position, size=patches.shape[-2:], mode="bilinear", align_corners=False
+        )
+        return (patches + position).flatten(2).transpose(1, 2)
+
+
+class Encoder(nn.Module):
+    """An image [B, 3, h, w] to ResNet features (Hybrid: two levels) and tapped tokens."""
+
+    def __init__(self, configuration: DPTConfiguration) -> None:
+        super().__init__()
+        self.taps = list(configuration.taps)
+        self.resnet = _make_resnet(configuration) if configuration.resnet_layers else None
+        self.vit = _make_vit(configuration)
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[TokenTap]]:
+        """Levels that are feature maps already, then tokens for each of the others."""
+        levels: list[Tensor] = []
+        if self.resnet is not None:
+            *levels, x = self.resnet.forward_intermediates(
+                x, indices=[1, 2, 3], intermediates_only=True
+            )
+        tokens = self.vit.forward_intermediates(
+            x,
+            indices=self.taps,
+            return_prefix_tokens=True,
+            norm=False,
+            output_fmt="NLC",
+            intermediates_only=True,
+        )
+        return levels, tokens
+
+
+def _make_resnet(configuration: DPTConfiguration) -> ResNetV2:
+    """The first three stages of a ResNet-50 with group norm and standardised weights."""
+    return ResNetV2(
+        layers=list(configuration.resnet_layers),
+        channels=configuration.resnet_channels,
+        stem_chs=configuration.resnet_stem_channels,
+        num_classes=0,
+        global_pool="",
+        preact=False,
+        stem_type="same",
+        conv_layer=partial(StandardizedConv2d, formula=configuration.weight_standardization),
+    )
+
+
+def _make_vit(configuration: DPTConfiguration) -> VisionTransformer:
+    """The transformer without classifier and final norm, which DPT does not use.
+
+    In Hybrid its "image" is the ResNet's last feature map, and a patch is one element of it.
+    """
+    after_resnet = bool(configuration.resnet_layers)
+    return VisionTransformer(
+        img_size=configuration.grid if after_resnet else configuration.image_size,
+        patch_size=1 if after_resnet else configuration.patch_size,
+        in_chans=configuration.resnet_channels[-1] if after_resnet else 3,
+        num_classes=0,
+        embed_dim=configuration.embed_dim,
+        depth=configuration.depth,
+        num_heads=configuration.num_heads,
+        pos_embed="none",
+        final_norm=False,
+        dynamic_img_size=True,
+        embed_layer=PositionedPatchEmbed,
+        norm_layer=partial(nn.LayerNorm, eps=configuration.layer_norm_eps),
+    )

@@ -1,0 +1,85 @@
+"""The DPT network: normalised image in, relative inverse depth out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dpt_ros.model.backbone import Encoder
+from dpt_ros.model.configurations import DPTConfiguration, get_configuration
+from dpt_ros.model.decoder import Decoder, DepthHead, Reassemble
+from dpt_ros.model.weight_standardization import StandardizedConv2d
+
+
+class DPT(nn.Module):
+    """Dense Prediction Transformer for depth.
+
+    Ranftl, Bochkovskiy, Koltun, ICCV 2021, arXiv 2103.13413.
+    """
+
+    def __init__(self, configuration: DPTConfiguration) -> None:
+        super().__init__()
+        self.configuration = configuration
+        self.patch_size = configuration.patch_size
+        self.encoder = Encoder(configuration)
+        self.reassemble = nn.ModuleList(
+            Reassemble(
+                level, configuration.readout, configuration.embed_dim, configuration.channels[level]
+            )
+            for level in configuration.token_levels
+        )
+        self.decoder = Decoder(configuration.channels, configuration.features)
+        self.head = DepthHead(configuration.features, configuration.head_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised rgb [B, 3, h, w] to relative inverse depth [B, h, w], not negative.
+
+        Raises:
+            ValueError: another shape, or sides that are no multiples of the patch size.
+        """
+        grid = self._grid_of(x)
+        levels, taps = self.encoder(x)
+        for reassemble, (patches, readout) in zip(self.reassemble, taps, strict=True):
+            levels.append(reassemble(patches, readout, grid))
+        return self.head(self.decoder(levels))
+
+    def prepare_for_inference(self) -> DPT:
+        """Make the network as fast as it can be, for inference only, and return it.
+
+        Puts it in eval mode, fixes the parameters, computes standardised weights (Hybrid) once
+        and lays convolution weights out channels-last. Load weights before: afterwards a Hybrid
+        takes no checkpoint and cannot be trained. May be called again.
+        """
+        self.eval().requires_grad_(False)
+        for module in list(self.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, StandardizedConv2d):
+                    setattr(module, name, child.folded().eval())
+        return self.to(memory_format=torch.channels_last)
+
+    def _grid_of(self, x: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches in x."""
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise ValueError(
+                f"{self.configuration.name}: input of shape {list(x.shape)}: expected [B, 3, h, w]"
+            )
+        height, width = x.shape[-2:]
+        if height % self.patch_size or width % self.patch_size or height == 0 or width == 0:
+            raise ValueError(
+                f"{self.configuration.name}: input of {height} x {width} (height x width): expected"
+                f" multiples of {self.patch_size}; resize or pad the image"
+            )
+        return height // self.patch_size, width // self.patch_size
+
+
+def create_model(name: str, **overrides: Any) -> DPT:
+    """Build a network with random weights: "dpt_base", "dpt_large", "dpt_hybrid" or "dpt_tiny".
+
+    Keyword arguments replace fields of its configuration, for instance `readout="ignore"`.
+
+    Raises:
+        ValueError: an unknown name or field, or a value that no network can be built from.
+    """
+    return DPT(get_configuration(name, **overrides))
