@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,33 @@ import dpt_ros
 from dpt_ros.config import share_folder
 
 
-def installed_prefix() -> Path:
-    """The folder above share/dpt_ros: the colcon prefix, else the virtual environment."""
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        if prefix and (Path(prefix) / "share" / "dpt_ros").is_dir():
-            return Path(prefix)
-    return Path(sys.prefix)
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory) -> Path:
+    """Where the package is installed: the colcon prefix, else one that pip fills here."""
+    for folder in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        if folder and (Path(folder) / "share" / "dpt_ros").is_dir():
+            return Path(folder)
+    folder = tmp_path_factory.mktemp("prefix")
+    source = tmp_path_factory.mktemp("source") / "dpt_ros"
+    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "demo_output")
+    shutil.copytree(Path(__file__).parent.parent, source, ignore=ignored)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    command += ["--ignore-installed", "--no-build-isolation", "--prefix", str(folder), str(source)]
+    subprocess.run(command, check=True, timeout=100)
+    return folder
+
+
+@pytest.fixture
+def environment(prefix) -> dict[str, str]:
+    """The environment in which the installed package, not the checkout, is imported."""
+    packages = next(prefix.glob("lib/python*/site-packages"))
+    search = [str(packages), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    path = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, search)),
+        "PATH": os.pathsep.join(path),
+    }
 
 
 @pytest.mark.parametrize(
@@ -33,21 +55,42 @@ def installed_prefix() -> Path:
         "models/dpt_hybrid.yaml",
     ],
 )
-def test_the_share_folder_is_complete(name):
+def test_the_share_folder_is_complete(prefix, name):
     assert (share_folder() / name).is_file()
-    assert (installed_prefix() / "share" / "dpt_ros" / name).is_file()
+    assert (prefix / "share" / "dpt_ros" / name).is_file()
 
 
-def test_the_package_is_in_the_ament_index():
-    marker = "share/ament_index/resource_index/packages/dpt_ros"
-    assert (installed_prefix() / marker).is_file()
+def test_the_installed_package_finds_its_share_folder(prefix, environment, tmp_path):
+    script = "import dpt_ros.config as c; print(c.__file__, c.share_folder(), sep='\\n')"
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    module, share = result.stdout.split()
+    assert Path(module).is_relative_to(prefix)
+    assert Path(share) == prefix / "share" / "dpt_ros"
 
 
-def test_ros2_run_finds_an_executable_that_starts():
-    executable = installed_prefix() / "lib" / "dpt_ros" / "depth_node"
+def test_the_package_is_in_the_ament_index(prefix):
+    assert (prefix / "share/ament_index/resource_index/packages/dpt_ros").is_file()
+
+
+def test_ros2_run_finds_an_executable_that_starts(prefix, environment, tmp_path):
+    executable = prefix / "lib" / "dpt_ros" / "depth_node"
     assert os.access(executable, os.X_OK)
     result = subprocess.run(
-        [executable, "--help"], capture_output=True, text=True, timeout=60, check=False
+        [executable, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+        cwd=tmp_path,
     )
     assert result.returncode == 0, result.stderr
     assert "--ros-args" in result.stdout
