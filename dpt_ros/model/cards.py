@@ -1,0 +1,219 @@
+"""Model cards: what a set of weights is, where it comes from, what it takes and what it gives.
+
+One YAML file a model in `models/`. A card also travels inside our own .safetensors files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dpt_ros.config import (
+    ConfigError,
+    Setting,
+    load_yaml,
+    setting,
+    share_folder,
+    unknown_key_message,
+)
+from dpt_ros.model.configurations import get_configuration
+
+RESIZE_RULES = ("minimal",)
+OUTPUT_KINDS = ("relative_inverse_depth", "metric_inverse_depth")
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """How an image becomes the network's input. Sizes in pixels of the network's input."""
+
+    width: int = setting(384, "Width aimed at.", unit="px", minimum=16)
+    height: int = setting(384, "Height aimed at.", unit="px", minimum=16)
+    multiple_of: int = setting(32, "Both sides are rounded to a multiple of it.", unit="px")
+    resize: str = setting(
+        "minimal",
+        "How the aspect ratio is kept: 'minimal' lets the side that changes less decide.",
+        choices=RESIZE_RULES,
+    )
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Subtracted from red, green and blue after the division by 255."""
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """What the difference is divided by."""
+
+    def __post_init__(self) -> None:
+        for side in ("width", "height"):
+            if self.multiple_of < 1 or getattr(self, side) % self.multiple_of:
+                raise ConfigError(
+                    f"input.{side}: got {getattr(self, side)}, expected a multiple of "
+                    f"input.multiple_of = {self.multiple_of}"
+                )
+        if not all(value > 0.0 for value in self.std):
+            raise ConfigError(f"input.std: got {list(self.std)}, expected values above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputSpec:
+    """What the network's output x is.
+
+    `relative_inverse_depth`: no unit, larger is nearer. `metric_inverse_depth`:
+    `scale * x + shift` is the inverse depth in 1/m.
+    """
+
+    kind: str = setting("relative_inverse_depth", "What it is.", choices=OUTPUT_KINDS)
+    scale: float | None = None
+    shift: float | None = None
+
+    def __post_init__(self) -> None:
+        is_metric = self.kind == "metric_inverse_depth"
+        if (self.scale is not None, self.shift is not None) != (is_metric, is_metric):
+            expected = "both scale and shift" if is_metric else "neither scale nor shift"
+            raise ConfigError(
+                f"output: got kind {self.kind!r} with scale {self.scale}, shift {self.shift}; "
+                f"expected {expected}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """A set of weights. Without `file`, none are published: train them, or name a checkpoint."""
+
+    name: str = setting("", "The model's name, which is the card file's too.")
+    description: str = setting("", "One sentence on what it is good for.")
+    structure: str = setting("", "The network's structure, such as dpt_large.")
+    structure_overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What differs from the structure's defaults, such as `readout: ignore`."""
+    file: str = setting("", "Name of the weights file.")
+    url: str = setting("", "Where the file is published.")
+    sha256: str = setting("", "SHA-256 of the file, or its first digits (at least 8) if no more.")
+    size_mb: int = setting(0, "About the size of the file.", unit="MB", minimum=0)
+    license: str = setting("", "Licence of the weights.")
+    training_data: str = setting("", "What it was trained on.")
+    citation: str = setting("", "What to cite.")
+    input: InputSpec = dataclasses.field(default_factory=InputSpec)
+    output: OutputSpec = dataclasses.field(default_factory=OutputSpec)
+
+    def __post_init__(self) -> None:
+        _expect(self.name, r"[a-z0-9][a-z0-9_]*", "name", "lower-case letters, digits and _")
+        _expect(self.sha256, r"([0-9a-f]{8,64})?", "sha256", "8 to 64 lower-case digits 0-9a-f")
+        _expect(self.file, r"([\w][\w.+-]*)?", "file", "a file name without a folder")
+        _expect(self.url, r"(https?://\S+)?", "url", "an http or https address")
+        try:
+            get_configuration(self.structure, **self.structure_overrides)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"structure: {error}") from error
+        if self.url and not self.file:
+            raise ConfigError("file: is missing; a card with a url names the file it gives")
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether the output gives metres."""
+        return self.output.kind == "metric_inverse_depth"
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The card as plain values, for YAML or JSON; `card_from_mapping` reads it back."""
+        mapping = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        mapping["structure_overrides"] = dict(self.structure_overrides)
+        for part in ("input", "output"):
+            values = dataclasses.asdict(mapping[part])
+            mapping[part] = {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in values.items()
+                if value is not None
+            }
+        return mapping
+
+
+def cards_folder() -> Path:
+    """The folder of the cards that come with the package."""
+    return share_folder() / "models"
+
+
+def list_cards() -> list[ModelCard]:
+    """The cards that come with the package, by name.
+
+    Raises:
+        ConfigError: a card is faulty; the message names its file.
+    """
+    return [load_card(path) for path in sorted(cards_folder().glob("*.yaml"))]
+
+
+def load_card(name_or_path: str | Path) -> ModelCard:
+    """Read a card by its name ("dpt_large") or from a YAML file.
+
+    Raises:
+        ConfigError: there is no such card (the message lists what there is), or it is faulty.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = cards_folder() / f"{name_or_path}.yaml"
+        names = sorted(item.stem for item in cards_folder().glob("*.yaml"))
+        if str(name_or_path) not in names:
+            raise ConfigError(
+                f"there is no model {str(name_or_path)!r}; there are {', '.join(names)}, or the "
+                "path of a card (.yaml)"
+            )
+    card = card_from_mapping(load_yaml(path), str(path))
+    if card.name != path.stem:
+        raise ConfigError(f"{path}: name: got {card.name!r}, expected the file's, {path.stem!r}")
+    return card
+
+
+def card_from_mapping(values: Mapping[str, Any], origin: str) -> ModelCard:
+    """Make a card from plain values.
+
+    Args:
+        values: as in the YAML file.
+        origin: where they come from, for messages.
+
+    Raises:
+        ConfigError: an unknown key (the valid ones are listed) or a wrong value.
+    """
+    try:
+        card = _build(ModelCard, values, "")
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from error
+    return typing.cast(ModelCard, card)
+
+
+def _build(card_class: type, values: Any, prefix: str) -> Any:
+    # `config.build` takes scalars alone; a card also has lists, mappings and optional numbers.
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{prefix.rstrip('.')}: got {values!r}, expected a mapping")
+    fields = {field.name: field for field in dataclasses.fields(card_class)}
+    hints = typing.get_type_hints(card_class)
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(
+                unknown_key_message(f"{prefix}{key}", [f"{prefix}{name}" for name in fields])
+            )
+        arguments[key] = _value(f"{prefix}{key}", hints[key], value, fields[key])
+    return card_class(**arguments)
+
+
+def _value(name: str, hint: Any, value: Any, field: dataclasses.Field[Any]) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, f"{name}.")
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list) or len(value) != 3:
+            raise ConfigError(f"{name}: got {value!r}, expected three numbers")
+        return tuple(Setting(name, float, None, "").check(item) for item in value)
+    if hint == (float | None):
+        return Setting(name, float, None, "").check(value)
+    if typing.get_origin(hint) is Mapping:
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ConfigError(f"{name}: got {value!r}, expected a mapping of names to values")
+        return dict(value)
+    try:
+        return Setting(name, hint, field.default, **field.metadata).check(value)
+    except ConfigError as error:
+        hint_of_yaml = "; put it in quotes" if hint is str and not isinstance(value, str) else ""
+        raise ConfigError(f"{error}{hint_of_yaml}") from error
+
+
+def _expect(value: str, pattern: str, name: str, expected: str) -> None:
+    if not re.fullmatch(pattern, value):
+        raise ConfigError(f"{name}: got {value!r}, expected {expected}")

@@ -1,0 +1,267 @@
+"""Fetches one file over HTTP, and goes on where an earlier attempt ended. Knows no weights.
+
+urllib, because none of the libraries at hand does this whole job: `torch.hub` and pooch do not
+resume, and huggingface_hub does so only for its own site.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import json
+import logging
+import re
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dpt_ros.model.integrity import CHUNK_BYTES, CheckpointError, Progress
+
+_log = logging.getLogger(__name__)
+
+ATTEMPTS = 4
+"""Attempts in a row that may fail without a new byte."""
+
+_WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
+
+
+class _InterruptedError(Exception):
+    """The transfer broke off; another attempt may do."""
+
+
+def download(
+    url: str,
+    part: Path,
+    progress: Progress | None = None,
+    *,
+    timeout_s: float = 30.0,
+    wait_s: float = 1.0,
+) -> bool:
+    """Make `part` hold the whole file at `url`.
+
+    What `part` already holds of this very file is kept: a note beside it (`record_path`) names
+    the address, size and version (ETag or date) it came from. If the file changed, or the server
+    cannot send the rest alone, it starts again from the first byte.
+
+    Args:
+        url: an http or https address.
+        part: the file to write. After an error it stays, if a later call can go on with it.
+        progress: called while it goes.
+        timeout_s: how long the server may be silent.
+        wait_s: pause before the second attempt; each further one waits twice as long.
+
+    Returns:
+        whether part of the file is from an earlier call.
+
+    Raises:
+        CheckpointError: no connection, an HTTP error, a web page in place of the file, a disk that
+            is full or cannot be written.
+    """
+    failures = 0
+    is_continued = bool(_read_record(part, url)) and _size(part) > 0
+    while True:
+        size_before = _size(part)
+        try:
+            _attempt(url, part, progress, timeout_s)
+            return is_continued
+        except _InterruptedError as error:
+            failures = failures + 1 if _size(part) <= size_before else 1
+            if failures >= ATTEMPTS:
+                raise CheckpointError(
+                    f"{url}: {error}; {_size(part) / 1e6:.1f} MB of the file are kept in {part}: "
+                    "run the same command again to go on from there"
+                ) from error
+            wait = wait_s * 2 ** (failures - 1)
+            _log.warning("%s: %s; next attempt in %.0f s", url, error, wait)
+            time.sleep(wait)
+
+
+def discard(part: Path) -> None:
+    """Delete a partial file and the note on where it came from."""
+    record_path(part).unlink(missing_ok=True)
+    part.unlink(missing_ok=True)
+
+
+def record_path(part: Path) -> Path:
+    """Where the origin of a partial file is noted."""
+    return part.with_name(f"{part.name}.json")
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Refuse to begin what cannot end.
+
+    Raises:
+        CheckpointError: fewer than `needed` bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise CheckpointError(
+            f"{folder}: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free; make room, "
+            "or choose another folder with the environment variable DPT_ROS_WEIGHTS"
+        )
+
+
+def write_error(path: Path, error: OSError) -> CheckpointError:
+    """Say why a file could not be written, and what to do."""
+    remedy = "choose another folder with the environment variable DPT_ROS_WEIGHTS"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = f"make room (deleting {path.name} is safe) or {remedy}"
+    return CheckpointError(f"{path}: cannot be written: {error.strerror or error}; {remedy}")
+
+
+def _attempt(url: str, part: Path, progress: Progress | None, timeout_s: float) -> None:
+    record = _read_record(part, url)
+    have = _size(part) if record else 0
+    total = record.get("size")
+    if have and have == total:
+        return
+    with _open(url, part, have, record, timeout_s) as response:
+        if response is None:
+            return
+        _refuse_web_page(url, response)
+        start, total = _position(response, have, record, part)
+        if start == 0:
+            _start_record(part, url, total, response)
+        if total is not None:
+            check_space(part.parent, total - start)
+        end = _receive(response, part, start, total, progress)
+    if total is not None and end != total:
+        raise _InterruptedError(f"the connection was cut after {end} of {total} bytes")
+
+
+@contextlib.contextmanager
+def _open(
+    url: str, part: Path, have: int, record: dict[str, Any], timeout_s: float
+) -> Iterator[http.client.HTTPResponse | None]:
+    """The server's answer; None if it says that `part` is whole already."""
+    headers = {"User-Agent": "dpt_ros", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if record.get("version"):
+            headers["If-Range"] = record["version"]
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 (http or https: see pull)
+    try:
+        response = urllib.request.urlopen(request, timeout=timeout_s)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416:  # the range begins at or after the end
+                if error.headers.get("Content-Range") == f"bytes */{have}":
+                    yield None
+                    return
+                discard(part)
+                raise _InterruptedError("the file on the server changed") from error
+            message = f"the server answered {error.code} {error.reason}"
+            if error.code in _WORTH_ANOTHER_TRY:
+                raise _InterruptedError(message) from error
+            raise CheckpointError(
+                f"{url}: {message}; check the address, or name a copy of the file with --from"
+            ) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise CheckpointError(
+                f"{url}: {reason.verify_message}; is this machine's clock right?"
+            ) from error
+        raise _InterruptedError(f"no connection: {reason}") from error
+    with response:
+        yield response
+
+
+def _refuse_web_page(url: str, response: http.client.HTTPResponse) -> None:
+    content_type = response.headers.get_content_type()
+    if content_type in ("text/html", "application/xhtml+xml"):
+        raise CheckpointError(
+            f"{url}: a web page ({content_type}) came in place of the file; is this network behind "
+            "a login page? Otherwise check the address, or name a copy of the file with --from"
+        )
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise CheckpointError(f"{url}: came as {encoding}, expected the file as it is")
+
+
+def _position(
+    response: http.client.HTTPResponse, have: int, record: dict[str, Any], part: Path
+) -> tuple[int, int | None]:
+    """First byte of the answer's body within the file, and the file's size if known."""
+    if response.status != 206:
+        length = response.headers.get("Content-Length")
+        return 0, int(length) if length is not None else None
+    content_range = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
+    total = int(match[2]) if match and match[2] != "*" else record.get("size")
+    same = record.get("version") in (None, _version(response))
+    if not match or int(match[1]) != have or total != record.get("size") or not same:
+        discard(part)
+        raise _InterruptedError("the file on the server changed")
+    return have, total
+
+
+def _receive(
+    response: http.client.HTTPResponse,
+    part: Path,
+    start: int,
+    total: int | None,
+    progress: Progress | None,
+) -> int:
+    """Append the body to `part`, and return the size it has then."""
+    done = start
+    try:
+        with part.open("ab") as file:
+            while chunk := _read(response):
+                file.write(chunk)
+                done += len(chunk)
+                if progress is not None:
+                    progress("download", done, total)
+    except OSError as error:
+        raise write_error(part, error) from error
+    return done
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(CHUNK_BYTES)
+    except TimeoutError as error:
+        raise _InterruptedError("the server fell silent") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _InterruptedError(f"the connection was cut: {error}") from error
+
+
+def _version(response: http.client.HTTPResponse) -> str | None:
+    """What If-Range takes: a strong ETag or else the date."""
+    etag = response.headers.get("ETag")
+    if etag and not etag.startswith("W/"):
+        return str(etag)
+    return response.headers.get("Last-Modified")
+
+
+def _start_record(
+    part: Path, url: str, total: int | None, response: http.client.HTTPResponse
+) -> None:
+    try:
+        part.write_bytes(b"")
+        record = {"url": url, "size": total, "version": _version(response)}
+        record_path(part).write_text(json.dumps(record), encoding="utf-8")
+    except OSError as error:
+        raise write_error(part, error) from error
+
+
+def _read_record(part: Path, url: str) -> dict[str, Any]:
+    """The note on `part`; empty if there is none for this address."""
+    try:
+        record = json.loads(record_path(part).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and record.get("url") == url else {}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
