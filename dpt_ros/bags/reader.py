@@ -1,0 +1,210 @@
+"""Read the messages of a rosbag2 recording in order; no ROS installation needed.
+
+Wraps rosbags' AnyReader: mcap and sqlite3, compressed or not, with or without the message
+definitions inside. What it adds: errors that say what to do, a folder whose metadata.yaml is
+missing, and stamps from the messages' own headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+_STORAGE_SUFFIXES = (".mcap", ".db3")
+
+
+class BagError(ValueError):
+    """A recording is missing, empty or damaged, or has no such topic."""
+
+
+@dataclass(frozen=True)
+class BagTopic:
+    """A topic of a recording: its message type ("package/msg/Name") and number of messages."""
+
+    name: str
+    type: str
+    count: int
+
+
+class BagMessage(NamedTuple):
+    """A message, its topic, and its header's stamp (without a header: when it was recorded)."""
+
+    topic: str
+    stamp_ns: int
+    message: Any
+
+
+class BagReader:
+    """A rosbag2 recording, open while used as a context manager.
+
+        with BagReader(path) as bag:
+            for topic, stamp_ns, message in bag.messages("/camera/image_rect"):
+                ...
+
+    Args:
+        path: the recording's folder, or a single .mcap or .db3 file.
+
+    Raises:
+        BagError: on entering, when the recording is missing, empty, damaged or of another kind.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._stack = ExitStack()
+        self._reader: AnyReader | None = None
+
+    def __enter__(self) -> BagReader:
+        storage = _storage_path(self.path)
+        # Recordings without message definitions are of Humble or older.
+        default_types = get_typestore(Stores.ROS2_HUMBLE)
+        try:
+            reader = self._stack.enter_context(
+                AnyReader([storage], default_typestore=default_types)
+            )
+        except Exception as error:  # damaged files make the parsers below raise anything
+            raise _damaged(self.path, error) from error
+        if reader.message_count == 0:
+            self._stack.close()
+            raise BagError(
+                f"{self.path} holds no messages: record again, and check `ros2 topic hz`"
+            )
+        self._reader = reader
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._reader = None
+        self._stack.close()
+
+    @property
+    def topics(self) -> tuple[BagTopic, ...]:
+        """All topics, sorted by name."""
+        return tuple(
+            BagTopic(name, info.msgtype or "", info.msgcount)
+            for name, info in sorted(self._open_reader().topics.items())
+        )
+
+    def topics_of(self, types: Sequence[str]) -> tuple[BagTopic, ...]:
+        """The topics with one of these message types, sorted by name."""
+        return tuple(topic for topic in self.topics if topic.type in types)
+
+    def find_topic(self, types: Sequence[str], name: str | None = None) -> str:
+        """The topic of one of these types: `name` when it fits, or the only one with messages.
+
+        Raises:
+            BagError: no such topic, or several and no name; lists those that fit.
+        """
+        fitting = self.topics_of(types)
+        choices = [topic.name for topic in fitting if topic.count > 0]
+        if name is None and len(choices) == 1:
+            return choices[0]
+        if name is not None and name in [topic.name for topic in fitting]:
+            return name
+        kinds = " or ".join(types)
+        if not choices:
+            raise BagError(
+                f"{self.path} has no messages of type {kinds}; its topics: {_listed(self.topics)}"
+            )
+        wanted = "no topic was chosen" if name is None else f"got topic {name!r}"
+        raise BagError(
+            f"{wanted}: expected one of those of type {kinds} in {self.path}: {_listed(fitting)}"
+        )
+
+    def messages(self, *topics: str) -> Iterator[BagMessage]:
+        """Messages of these topics (none: of all), one at a time, in the order of recording.
+
+        Raises:
+            BagError: an unknown topic (at once), or damaged data (when it is reached).
+        """
+        known = {topic.name for topic in self.topics}
+        if missing := [name for name in topics if name not in known]:
+            raise BagError(
+                f"got topic {', '.join(map(repr, missing))}, expected topics of {self.path}: "
+                f"{_listed(self.topics)}"
+            )
+        return self._iterate(topics)
+
+    def images(self, topic: str | None = None) -> Iterator[BagMessage]:
+        """Image and CompressedImage messages of a topic (None: the only one there is).
+
+        Raises:
+            BagError: no such image topic, or several and none chosen; lists the image topics.
+        """
+        return self.messages(self.find_topic(IMAGE_TYPES, topic))
+
+    def _iterate(self, topics: Sequence[str]) -> Iterator[BagMessage]:
+        reader = self._open_reader()
+        chosen = [c for c in reader.connections if not topics or c.topic in topics]
+        records = reader.messages(connections=chosen)
+        while True:
+            try:
+                connection, recorded_ns, data = next(records)
+                message = reader.deserialize(data, connection.msgtype)
+            except StopIteration:
+                return
+            except Exception as error:  # damaged data makes the parsers below raise anything
+                raise _damaged(self.path, error) from error
+            yield BagMessage(connection.topic, _stamp_ns(message, recorded_ns), message)
+
+    def _open_reader(self) -> AnyReader:
+        if self._reader is None:
+            raise BagError(f"{self.path} is not open: use `with BagReader(path) as bag:`")
+        return self._reader
+
+
+def _storage_path(path: Path) -> Path:
+    """What to hand to rosbags: the folder, or a storage file."""
+    if not path.exists():
+        raise BagError(
+            f"there is no recording at {path}: give a rosbag2 folder, .mcap or .db3 file"
+        )
+    if path.is_file():
+        if path.suffix == ".bag":
+            raise BagError(f"{path} is a ROS 1 bag: convert it with `rosbags-convert`")
+        if path.suffix not in _STORAGE_SUFFIXES:
+            raise BagError(
+                f"got {path}, expected a rosbag2 folder or a {' or '.join(_STORAGE_SUFFIXES)} file"
+                " (of a compressed recording: its folder)"
+            )
+        return path
+    if (path / "metadata.yaml").exists():
+        return path
+    files = sorted(file for file in path.iterdir() if file.suffix in _STORAGE_SUFFIXES)
+    if len(files) == 1:
+        return files[0]
+    raise BagError(
+        f"{path} has no metadata.yaml and {len(files)} storage files, expected a rosbag2 recording:"
+        " write its metadata with `ros2 bag reindex`, or give one of the files"
+    )
+
+
+def _stamp_ns(message: Any, recorded_ns: int) -> int:
+    header = getattr(message, "header", None)
+    if header is None:
+        return recorded_ns
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def _damaged(path: Path, error: Exception) -> BagError:
+    reason = str(error) or type(error).__name__
+    return BagError(
+        f"{path} cannot be read ({reason}): it may be cut off or damaged; try `mcap recover` or "
+        "`ros2 bag reindex`, or record again"
+    )
+
+
+def _listed(topics: Sequence[BagTopic]) -> str:
+    return ", ".join(f"{topic.name} ({topic.type}, {topic.count})" for topic in topics) or "none"
