@@ -180,5 +180,7 @@ def get_configuration(name: str, **overrides: Any) -> DPTConfiguration:
             f"{name}: unknown setting {', '.join(map(repr, unknown))}: "
             f"expected one of {', '.join(known)}"
         )
-    as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
+    as_tuples: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()
+    }
     return replace(MODELS[name], **as_tuples)

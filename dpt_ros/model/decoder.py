@@ -15,7 +15,8 @@ from dpt_ros.model.readout import make_readout
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear [B, C, h, w] to [B, C, *size], corners aligned."""
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    resized: Tensor = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    return resized
 
 
 def double(x: Tensor) -> Tensor:

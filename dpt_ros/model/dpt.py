@@ -24,11 +24,17 @@ class DPT(nn.Module):
         self.configuration = configuration
         self.patch_size = configuration.patch_size
         self.encoder = Encoder(configuration)
-        self.reassemble = nn.ModuleList(
-            Reassemble(
-                level, configuration.readout, configuration.embed_dim, configuration.channels[level]
-            )
-            for level in configuration.token_levels
+        # Named by level; in Hybrid the two finest levels are the ResNet's as they are.
+        self.reassemble = nn.ModuleDict(
+            {
+                str(level): Reassemble(
+                    level,
+                    configuration.readout,
+                    configuration.embed_dim,
+                    configuration.channels[level],
+                )
+                for level in configuration.token_levels
+            }
         )
         self.decoder = Decoder(configuration.channels, configuration.features)
         self.head = DepthHead(configuration.features, configuration.head_features)
@@ -41,7 +47,7 @@ class DPT(nn.Module):
         """
         grid = self._grid_of(x)
         levels, taps = self.encoder(x)
-        for reassemble, (patches, readout) in zip(self.reassemble, taps, strict=True):
+        for reassemble, (patches, readout) in zip(self.reassemble.values(), taps, strict=True):
             levels.append(reassemble(patches, readout, grid))
         return self.head(self.decoder(levels))
 
