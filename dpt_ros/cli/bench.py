@@ -1,0 +1,101 @@
+"""`dpt-ros bench`: speed of the network beside references, and of the node over real DDS."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+_EXAMPLE = """examples:
+  dpt-ros bench network --models dpt_large
+  dpt-ros bench network --models dpt_large --isl-org ~/DPT --transformers --json large.json
+  dpt-ros bench node --size 640x480
+  dpt-ros bench node --frames 10000 --size 64x48      (does memory stay flat?)"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command's options."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="speed of the network beside references, and of the node over DDS",
+        description="Measure speed. Weights are random: speed does not depend on them.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = parser.add_subparsers(dest="kind", metavar="network|node", required=True)
+    _add_network(kinds)
+    _add_node(kinds)
+
+
+def _add_network(kinds: Any) -> None:
+    parser = kinds.add_parser(
+        "network",
+        help="latency, memory and share of the machine's matrix-product rate",
+        description="Time the network alone, each round beside its references.",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=["dpt_tiny", "dpt_hybrid", "dpt_large"],
+        help="structures to time (default: %(default)s)",
+    )
+    parser.add_argument("--size", default="384x384", type=size, help="width x height (%(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        default=["auto"],
+        help="float32, float16, bfloat16, auto (default: auto)",
+    )
+    parser.add_argument("--rounds", type=positive, default=10, help="timed rounds (%(default)s)")
+    parser.add_argument("--compile", action="store_true", help="time torch.compile too")
+    parser.add_argument("--isl-org", metavar="FOLDER", help="a checkout of isl-org/DPT to time")
+    parser.add_argument(
+        "--transformers", action="store_true", help="time transformers' DPT too, if installed"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON too")
+    parser.set_defaults(func=_run_network)
+
+
+def _add_node(kinds: Any) -> None:
+    parser = kinds.add_parser(
+        "node",
+        help="what the node adds to the network, over real DDS between two processes",
+        description="Publish pictures to the real node in a process of its own, subscribe to "
+        "everything it publishes, and report what it spends outside the network.",
+    )
+    parser.add_argument("--model", default="dpt_tiny", help="structure (default: %(default)s)")
+    parser.add_argument("--size", default="640x480", type=size, help="width x height (%(default)s)")
+    parser.add_argument(
+        "--frames", type=positive, default=300, help="frames (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    parser.add_argument("--precision", default="auto", help="see bench network (default: auto)")
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON too")
+    parser.set_defaults(func=_run_node)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Parse "640x480" into (width, height)."""
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected WIDTHxHEIGHT such as 640x480")
+    return int(width), int(height)
+
+
+def positive(text: str) -> int:
+    """Parse a whole number above 0."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number above 0")
+    return int(text)
+
+
+def _run_network(options: argparse.Namespace) -> int:
+    from dpt_ros.cli.bench_network import run
+
+    return run(options)
+
+
+def _run_node(options: argparse.Namespace) -> int:
+    from dpt_ros.cli.bench_node import run
+
+    return run(options)

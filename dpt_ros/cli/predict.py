@@ -1,0 +1,256 @@
+"""`dpt-ros predict`: inverse depth, colour pictures and clouds from files, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dpt_ros.cli.sources import Picture
+    from dpt_ros.geometry.camera import Camera
+    from dpt_ros.geometry.scale_shift import ScaleShift
+    from dpt_ros.inference import DepthPredictor
+    from dpt_ros.inference.pipeline import FrameOutputs
+
+_EXAMPLE = """examples:
+  dpt-ros predict kitchen.jpg --model dpt_large
+  dpt-ros predict drive.mp4 --model dpt_hybrid_kitti --camera camera.yaml --out depth
+  dpt-ros predict my_bag --image-topic /camera/image_rect --calibration calibration.yaml
+
+written for every picture NAME:
+  NAME_inverse_depth.npy   what the network says, float32, the picture's size; larger is nearer
+  NAME_inverse_depth.png   the same in 16 bits, stretched; `offset + step * value` undoes it, with
+                           offset and step from predictions.json
+  NAME_color.png           the same as a colour map
+  NAME_depth_m.npy         metres along the optical axis (only with a metric model or a calibration)
+  NAME_points.ply          coloured points in metres, camera frame (with a camera and metres)
+  NAME_points_relative.ply the same from relative depth, median 1, when there are no metres: scale
+                           is unknown and shift is taken as 0, so shapes are distorted"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command's options."""
+    parser = subparsers.add_parser(
+        "predict",
+        help="depth of a picture, folder, video or bag, written to files",
+        description="Depth of a picture, folder, video or bag, written to files.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", help="picture, folder of pictures, video, or rosbag2")
+    parser.add_argument("--out", default="predictions", help="output folder (default: %(default)s)")
+    add_model_options(parser)
+    add_source_options(parser)
+    parser.add_argument(
+        "--calibration", help="calibration.yaml that makes this model's depth metric"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an output folder's files")
+    parser.set_defaults(func=run)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options that choose a model and how it runs."""
+    from dpt_ros.config import list_settings
+    from dpt_ros.inference.settings import InferenceSettings
+
+    parser.add_argument(
+        "--model", default="dpt_hybrid", help="its name, see `dpt-ros models list` (%(default)s)"
+    )
+    parser.add_argument("--checkpoint", help="weights file (default: the model's own, once pulled)")
+    for item in list_settings(InferenceSettings):
+        name, text = f"--{item.name.replace('_', '-')}", item.description.replace("%", "%%")
+        if item.type is bool:
+            action = argparse.BooleanOptionalAction
+            parser.add_argument(name, action=action, default=item.default, help=text)
+        else:
+            parser.add_argument(
+                name,
+                type=item.type,
+                default=item.default,
+                choices=item.choices or None,
+                help=f"{text} (default: {item.default})",
+            )
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say how pictures are found and which camera took them."""
+    parser.add_argument("--camera", help="camera_info YAML as ROS's camera_calibration writes it")
+    parser.add_argument("--image-topic", help="image topic of a bag that has several")
+    parser.add_argument(
+        "--rectified",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="the pictures are rectified (default: a bag's topic name says; else no)",
+    )
+
+
+def load_predictor(options: argparse.Namespace) -> DepthPredictor:
+    """The predictor that the options of `add_model_options` ask for."""
+    from dpt_ros.inference import DepthPredictor
+
+    return DepthPredictor.from_model(
+        options.model,
+        checkpoint=options.checkpoint,
+        device=options.device,
+        precision=options.precision,
+        compile=options.compile,
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict every picture; returns 0, or 1 where not one could be read."""
+    from tqdm import tqdm
+
+    from dpt_ros.cli.sources import Source
+    from dpt_ros.inference.pipeline import Frame, FramePipeline
+
+    source = Source(options.input, options.camera, options.image_topic, options.rectified)
+    out = _output_folder(Path(options.out), options.force)
+    predictor = load_predictor(options)
+    scale_shift = metric_scale_shift(predictor, options.calibration)
+    pipeline = FramePipeline(predictor)
+    entries: list[dict[str, Any]] = []
+    try:
+        for picture in tqdm(source, total=source.count(), unit="picture", file=sys.stderr):
+            frame = Frame(picture.rgb, picture.camera, scale_shift)
+            outputs = pipeline.process([frame], _wanted(picture, scale_shift))[0]
+            entries.append(_write(out, picture, outputs))
+    finally:
+        _write_manifest(out, predictor, options, scale_shift, entries, source.skipped)
+    for reason in source.skipped:
+        print(f"skipped: {reason}", file=sys.stderr)
+    print(f"{len(entries)} of {len(entries) + len(source.skipped)} pictures -> {out}")
+    if scale_shift is None:
+        print("Depth is relative, not metres: those need a metric model or --calibration.")
+    return 0 if entries else 1
+
+
+def _wanted(picture: Picture, scale_shift: ScaleShift | None) -> frozenset[str]:
+    wanted = {"inverse_depth", "color"}
+    if scale_shift is not None:
+        wanted |= {"depth"} if picture.camera is None else {"depth", "points"}
+    return frozenset(wanted)
+
+
+def metric_scale_shift(
+    predictor: DepthPredictor, calibration_path: str | None
+) -> ScaleShift | None:
+    """What makes the predictor's answer metric: the calibration's, else the card's, else None.
+
+    Raises:
+        CalibrationError: the calibration is faulty or was made for another model or file.
+    """
+    from dpt_ros.geometry.calibration import check_calibration, load_calibration
+
+    if calibration_path is None:
+        return predictor.metric_scale_shift
+    calibration = load_calibration(calibration_path)
+    size = (calibration.network_height, calibration.network_width)
+    if calibration.camera is not None:
+        size = predictor.network_size(calibration.camera.height, calibration.camera.width)
+    check_calibration(
+        calibration,
+        model=predictor.model_name,
+        checkpoint_sha256=predictor.checkpoint_sha256,
+        network_size=size,
+    )
+    return calibration.scale_shift
+
+
+def _output_folder(out: Path, force: bool) -> Path:
+    if (out / "predictions.json").exists() and not force:
+        raise FileExistsError(
+            f"{out}: holds the results of an earlier run; name another folder with --out, or "
+            "overwrite them with --force"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _write(out: Path, picture: Picture, outputs: FrameOutputs) -> dict[str, Any]:
+    """Write one picture's files; returns its entry of the manifest."""
+    import cv2
+    import numpy as np
+
+    from dpt_ros.cli.ply import write_ply
+
+    inverse_depth, color = outputs.inverse_depth, outputs.color
+    low, high = float(inverse_depth.min()), float(inverse_depth.max())
+    step = (high - low) / 65535.0 or 1.0
+    stretched = np.round((inverse_depth - low) / step).astype(np.uint16)
+    np.save(out / f"{picture.name}_inverse_depth.npy", inverse_depth)
+    _write_png(out / f"{picture.name}_inverse_depth.png", stretched)
+    _write_png(out / f"{picture.name}_color.png", cv2.cvtColor(color, cv2.COLOR_RGB2BGR))
+    if outputs.depth_m is not None:
+        np.save(out / f"{picture.name}_depth_m.npy", outputs.depth_m)
+    if outputs.points is not None:
+        write_ply(out / f"{picture.name}_points.ply", outputs.points, "metres, camera frame")
+    elif picture.camera is not None:
+        points = relative_points(inverse_depth, picture.rgb, picture.camera)
+        path = out / f"{picture.name}_points_relative.ply"
+        write_ply(path, points, "NOT metres: relative depth, median 1, shift taken as 0")
+    return {
+        "name": picture.name,
+        "stamp_ns": picture.stamp_ns,
+        "width": int(inverse_depth.shape[1]),
+        "height": int(inverse_depth.shape[0]),
+        "png": {"offset": low, "step": step},
+    }
+
+
+def relative_points(inverse_depth: np.ndarray, rgb: np.ndarray, camera: Camera) -> np.ndarray:
+    """Points [H,W,4] of relative inverse depth [H,W]: median depth 1, shift taken as 0.
+
+    What is more than ten medians away is left out (NaN).
+    """
+    import numpy as np
+    import torch
+
+    from dpt_ros.geometry.depth import DepthLimits, inverse_depth_to_depth
+    from dpt_ros.geometry.point_cloud import PointCloudSettings, depth_to_points
+    from dpt_ros.geometry.scale_shift import ScaleShift
+
+    positive = inverse_depth[inverse_depth > 0.0]
+    median = float(np.median(positive)) if positive.size else 1.0
+    limits = DepthLimits(near_m=0.001, far_m=10.0)
+    relative = torch.from_numpy(inverse_depth)[None]
+    depth = inverse_depth_to_depth(relative, ScaleShift(1.0 / median, 0.0), limits)
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb))[None]
+    return depth_to_points(depth, camera.rays(), pixels, PointCloudSettings())[0].numpy()
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    import cv2
+
+    if not cv2.imwrite(str(path), pixels):
+        raise OSError(f"{path}: could not be written")
+
+
+def _write_manifest(
+    out: Path,
+    predictor: DepthPredictor,
+    options: argparse.Namespace,
+    scale_shift: ScaleShift | None,
+    entries: list[dict[str, Any]],
+    skipped: list[str],
+) -> None:
+    manifest = {
+        "model": predictor.model_name,
+        "checkpoint_sha256": predictor.checkpoint_sha256,
+        "device": str(predictor.device),
+        "precision": predictor.precision,
+        "calibration": options.calibration,
+        "metric": None
+        if scale_shift is None
+        else {"scale": scale_shift.scale, "shift": scale_shift.shift},
+        "pictures": entries,
+        "skipped": skipped,
+    }
+    temporary = out / ".predictions.json.part"
+    temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    temporary.replace(out / "predictions.json")

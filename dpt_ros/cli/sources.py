@@ -1,0 +1,242 @@
+"""Pictures to run on, whatever the user names: a picture, a folder, a video or a rosbag2."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dpt_ros.config import load_yaml
+from dpt_ros.geometry.camera import Camera
+
+if TYPE_CHECKING:
+    from dpt_ros.bags.reader import BagReader
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+BAG_SUFFIXES = (".mcap", ".db3")
+
+_CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a source.
+
+    `rgb` is uint8 [H,W,3]; `camera` is None where nothing describes it; `stamp_ns` counts from the
+    start of a video and is the header's stamp in a bag (0 for files).
+    """
+
+    name: str
+    rgb: np.ndarray
+    stamp_ns: int
+    camera: Camera | None
+
+
+class Source:
+    """Iterates over pictures; `skipped` names those that could not be read, and why.
+
+    Args:
+        path: picture, folder of pictures, video or bag (folder, .mcap or .db3).
+        camera_file: camera_info YAML, as camera_calibration writes it; describes the raw picture
+            (K and D) unless `rectified`. None: a bag's own camera_info, else no camera.
+        image_topic: which image topic of a bag; may be left out when there is only one.
+        rectified: the pictures are rectified. None: for a bag, whether the topic's name says so;
+            else False.
+
+    Raises:
+        FileNotFoundError: there is no such path.
+        ValueError: nothing in it can be used; the message says what was looked for.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        camera_file: str | Path | None = None,
+        image_topic: str | None = None,
+        rectified: bool | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.skipped: list[str] = []
+        self._camera_info = None if camera_file is None else read_camera_file(camera_file)
+        self._image_topic = image_topic
+        self._rectified = rectified
+        if not self.path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+        self.kind = self._kind()
+        self._files = self._picture_files() if self.kind in ("picture", "folder") else []
+
+    def _kind(self) -> str:
+        if self.path.is_dir():
+            return "bag" if _is_bag_folder(self.path) else "folder"
+        if self.path.suffix.lower() in BAG_SUFFIXES:
+            return "bag"
+        return "picture" if self.path.suffix.lower() in PICTURE_SUFFIXES else "video"
+
+    def _picture_files(self) -> list[Path]:
+        if self.kind == "picture":
+            return [self.path]
+        files = sorted(p for p in self.path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        if not files:
+            raise ValueError(
+                f"{self.path}: holds no picture ({', '.join(PICTURE_SUFFIXES)}) and no rosbag2 "
+                "(metadata.yaml, .mcap, .db3)"
+            )
+        return files
+
+    def count(self) -> int | None:
+        """How many pictures there are, or about; None where it is not known."""
+        if self.kind == "video":
+            import cv2
+
+            count = int(_open_video(self.path).get(cv2.CAP_PROP_FRAME_COUNT))
+            return count if count > 0 else None
+        if self.kind == "bag":
+            from dpt_ros.bags.reader import IMAGE_TYPES, BagReader
+
+            with BagReader(self.path) as bag:
+                topic = bag.find_topic(IMAGE_TYPES, self._image_topic)
+                return next(known.count for known in bag.topics if known.name == topic)
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Yield the pictures in order; what can't be decoded goes to `skipped`."""
+        self.skipped.clear()
+        pictures = {"video": self._video, "bag": self._bag}.get(self.kind, self._pictures)
+        return pictures()
+
+    def _camera(self, info: object | None, width: int, height: int, by_name: bool) -> Camera | None:
+        from dpt_ros.messages.camera_info import UncalibratedCameraError, camera_from_info
+
+        if info is None:
+            return None
+        rectified = by_name if self._rectified is None else self._rectified
+        try:
+            return camera_from_info(info, rectified, width, height)
+        except UncalibratedCameraError:
+            return None
+
+    def _pictures(self) -> Iterator[Picture]:
+        import cv2
+
+        for path in self._files:
+            bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if bgr is None:
+                self.skipped.append(f"{path.name}: is not a picture that OpenCV can decode")
+                continue
+            height, width = bgr.shape[:2]
+            camera = self._camera(self._camera_info, width, height, False)
+            yield Picture(path.stem, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), 0, camera)
+
+    def _video(self) -> Iterator[Picture]:
+        import cv2
+
+        video = _open_video(self.path)
+        index = 0
+        while True:
+            is_read, bgr = video.read()
+            if not is_read:
+                return
+            stamp_ns = int(video.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+            height, width = bgr.shape[:2]
+            camera = self._camera(self._camera_info, width, height, False)
+            rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            yield Picture(f"{self.path.stem}_{index:06d}", rgb, stamp_ns, camera)
+            index += 1
+
+    def _bag(self) -> Iterator[Picture]:
+        from dpt_ros.bags.reader import IMAGE_TYPES, BagReader
+        from dpt_ros.messages.decode import MessageError, image_to_rgb
+
+        with BagReader(self.path) as bag:
+            topic = bag.find_topic(IMAGE_TYPES, self._image_topic)
+            info_topic = None if self._camera_info else _camera_info_topic(bag, topic)
+            info = self._camera_info or _first(bag, info_topic)
+            is_rectified = "rect" in topic.removesuffix("/compressed").rsplit("/", 1)[-1]
+            for message in bag.messages(topic, *([info_topic] if info_topic else [])):
+                if message.topic == info_topic:
+                    info = message.message
+                    continue
+                try:
+                    rgb = image_to_rgb(message.message)
+                    camera = self._camera(info, rgb.shape[1], rgb.shape[0], is_rectified)
+                except MessageError as error:
+                    self.skipped.append(f"{topic} at {message.stamp_ns} ns: {error}")
+                    continue
+                name = f"{self.path.stem}_{message.stamp_ns}"
+                yield Picture(name, rgb, message.stamp_ns, camera)
+
+
+def _camera_info_topic(bag: BagReader, image_topic: str) -> str | None:
+    """The camera_info beside an image topic, else the only one of the bag."""
+    names = [topic.name for topic in bag.topics_of([_CAMERA_INFO]) if topic.count]
+    sibling = image_topic.removesuffix("/compressed").rsplit("/", 1)[0] + "/camera_info"
+    if sibling in names:
+        return sibling
+    return names[0] if len(names) == 1 else None
+
+
+def _first(bag: BagReader, topic: str | None) -> Any:
+    """The first message of a topic: a picture may come before its camera_info."""
+    return None if topic is None else next(bag.messages(topic)).message
+
+
+def read_camera_file(path: str | Path) -> types.SimpleNamespace:
+    """Read a camera_info YAML (as camera_calibration and camera_info_manager write it).
+
+    Returns:
+        An object with the fields of sensor_msgs/CameraInfo.
+
+    Raises:
+        ConfigError: the file can't be read.
+        ValueError: a key is missing or has the wrong number of values.
+    """
+    values = load_yaml(path)
+
+    def matrix(key: str, count: int) -> list[float]:
+        data = values.get(key, {}).get("data") if isinstance(values.get(key), dict) else None
+        if not isinstance(data, list) or (count and len(data) != count):
+            raise ValueError(
+                f"{path}: {key}.data: expected a list of {count or 'the'} numbers, got {data!r}; "
+                "the file is a camera_info YAML as ROS's camera_calibration writes it"
+            )
+        return [float(value) for value in data]
+
+    for key in ("image_width", "image_height"):
+        if not isinstance(values.get(key), int):
+            raise ValueError(f"{path}: {key}: expected an integer, got {values.get(key)!r}")
+    k = matrix("camera_matrix", 9)
+    has_p = "projection_matrix" in values
+    p = matrix("projection_matrix", 12) if has_p else [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
+    return types.SimpleNamespace(
+        width=values["image_width"],
+        height=values["image_height"],
+        distortion_model=values.get("distortion_model", "plumb_bob"),
+        d=matrix("distortion_coefficients", 0) if "distortion_coefficients" in values else [],
+        k=k,
+        p=p,
+        binning_x=0,
+        binning_y=0,
+        roi=types.SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False),
+    )
+
+
+def _is_bag_folder(folder: Path) -> bool:
+    return (folder / "metadata.yaml").is_file() or any(
+        path.suffix in BAG_SUFFIXES for path in folder.iterdir()
+    )
+
+
+def _open_video(path: Path):
+    import cv2
+
+    video = cv2.VideoCapture(str(path))
+    if not video.isOpened():
+        raise ValueError(
+            f"{path}: is not a video that OpenCV can open, nor a picture "
+            f"({', '.join(PICTURE_SUFFIXES)}), nor a bag ({', '.join(BAG_SUFFIXES)} or a folder)"
+        )
+    return video
