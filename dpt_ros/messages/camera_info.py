@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.messages.errors import MessageError
 
-__all__ = ["MessageError", "UncalibratedCameraError", "camera_from_info", "scaled_camera_info"]
+__all__ = [
+    "MessageError",
+    "UncalibratedCameraError",
+    "camera_from_info",
+    "info_from_camera",
+    "scaled_camera_info",
+]
 
 
 class UncalibratedCameraError(MessageError):
@@ -115,6 +121,31 @@ def scaled_camera_info(info: Any, width: int, height: int, header: Any | None = 
         binning_x=min(info.binning_x, 1),
         binning_y=min(info.binning_y, 1),
         roi=roi_type(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+    )
+
+
+def info_from_camera(camera: Camera, header: Any) -> Any:
+    """CameraInfo of a camera: K and D as they are, P of the picture without its distortion.
+
+    `camera_from_info(info, rectified=False)` gives an equal camera back.
+
+    Args:
+        camera: what the message describes.
+        header: std_msgs Header, taken as it is.
+    """
+    from sensor_msgs.msg import CameraInfo
+
+    fx, fy, cx, cy = camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px
+    is_ideal = camera.distortion_model == "none"
+    return CameraInfo(
+        header=header,
+        width=camera.width,
+        height=camera.height,
+        distortion_model="plumb_bob" if is_ideal else camera.distortion_model,
+        d=[0.0] * 5 if is_ideal else list(camera.distortion),
+        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
     )
 
 
