@@ -28,6 +28,12 @@ _log = logging.getLogger(__name__)
 ATTEMPTS = 4
 """Attempts in a row that may fail without a new byte."""
 
+FIRST_WAIT_S = 1.0
+"""Pause before the second attempt; each further one waits twice as long."""
+
+TIMEOUT_S = 30.0
+"""How long the server may be silent."""
+
 _WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
 
 
@@ -35,14 +41,7 @@ class _InterruptedError(Exception):
     """The transfer broke off; another attempt may do."""
 
 
-def download(
-    url: str,
-    part: Path,
-    progress: Progress | None = None,
-    *,
-    timeout_s: float = 30.0,
-    wait_s: float = 1.0,
-) -> bool:
+def download(url: str, part: Path, progress: Progress | None = None) -> bool:
     """Make `part` hold the whole file at `url`.
 
     What `part` already holds of this very file is kept: a note beside it (`record_path`) names
@@ -53,8 +52,6 @@ def download(
         url: an http or https address.
         part: the file to write. After an error it stays, if a later call can go on with it.
         progress: called while it goes.
-        timeout_s: how long the server may be silent.
-        wait_s: pause before the second attempt; each further one waits twice as long.
 
     Returns:
         whether part of the file is from an earlier call.
@@ -68,7 +65,7 @@ def download(
     while True:
         size_before = _size(part)
         try:
-            _attempt(url, part, progress, timeout_s)
+            _attempt(url, part, progress)
             return is_continued
         except _InterruptedError as error:
             failures = failures + 1 if _size(part) <= size_before else 1
@@ -77,7 +74,7 @@ def download(
                     f"{url}: {error}; {_size(part) / 1e6:.1f} MB of the file are kept in {part}: "
                     "run the same command again to go on from there"
                 ) from error
-            wait = wait_s * 2 ** (failures - 1)
+            wait = FIRST_WAIT_S * 2 ** (failures - 1)
             _log.warning("%s: %s; next attempt in %.0f s", url, error, wait)
             time.sleep(wait)
 
@@ -115,13 +112,13 @@ def write_error(path: Path, error: OSError) -> CheckpointError:
     return CheckpointError(f"{path}: cannot be written: {error.strerror or error}; {remedy}")
 
 
-def _attempt(url: str, part: Path, progress: Progress | None, timeout_s: float) -> None:
+def _attempt(url: str, part: Path, progress: Progress | None) -> None:
     record = _read_record(part, url)
     have = _size(part) if record else 0
     total = record.get("size")
     if have and have == total:
         return
-    with _open(url, part, have, record, timeout_s) as response:
+    with _open(url, part, have, record) as response:
         if response is None:
             return
         _refuse_web_page(url, response)
@@ -137,7 +134,7 @@ def _attempt(url: str, part: Path, progress: Progress | None, timeout_s: float) 
 
 @contextlib.contextmanager
 def _open(
-    url: str, part: Path, have: int, record: dict[str, Any], timeout_s: float
+    url: str, part: Path, have: int, record: dict[str, Any]
 ) -> Iterator[http.client.HTTPResponse | None]:
     """The server's answer; None if it says that `part` is whole already."""
     headers = {"User-Agent": "dpt_ros", "Accept-Encoding": "identity"}
@@ -147,7 +144,7 @@ def _open(
             headers["If-Range"] = record["version"]
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 (http or https: see pull)
     try:
-        response = urllib.request.urlopen(request, timeout=timeout_s)  # noqa: S310
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416:  # the range begins at or after the end
@@ -225,7 +222,7 @@ def _receive(
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     try:
-        return response.read(CHUNK_BYTES)
+        return response.read1(CHUNK_BYTES)  # what has arrived, without waiting for more
     except TimeoutError as error:
         raise _InterruptedError("the server fell silent") from error
     except (OSError, http.client.HTTPException) as error:

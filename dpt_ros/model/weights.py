@@ -20,6 +20,7 @@ from dpt_ros.model.integrity import (
     Progress,
     check_sha256,
     file_kind,
+    install_file,
 )
 
 _log = logging.getLogger(__name__)
@@ -196,24 +197,11 @@ def _copy(origin: Path, part: Path, progress: Progress | None) -> None:
 
 
 def _install(part: Path, target: Path) -> None:
-    """Give a whole file its name, so that a power cut leaves the old or the new one."""
     try:
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
+        install_file(part, target)
         record_path(part).unlink(missing_ok=True)
-        sync_folder(target.parent)
     except OSError as error:
         raise write_error(target, error) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
