@@ -9,17 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dpt_ros.model.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
     from dpt_ros.model.configurations import MODELS, DPTConfiguration
     from dpt_ros.model.dpt import DPT, create_model
 
 _HOME = {
+    "CheckpointError": "checkpoints",
+    "load_checkpoint": "checkpoints",
+    "save_checkpoint": "checkpoints",
     "MODELS": "configurations",
     "DPTConfiguration": "configurations",
     "DPT": "dpt",
     "create_model": "dpt",
 }
 
-__all__ = ["DPT", "MODELS", "DPTConfiguration", "create_model"]
+__all__ = [
+    "DPT",
+    "MODELS",
+    "CheckpointError",
+    "DPTConfiguration",
+    "create_model",
+    "load_checkpoint",
+    "save_checkpoint",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import PatchEmbed
+from timm.layers.patch_embed import PatchEmbed
 from timm.models.resnetv2 import ResNetV2
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class PositionedPatchEmbed(PatchEmbed):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image [B, C, h, w] to patch tokens [B, N, D]."""
-        patches = self.proj(x)
+        patches: Tensor = self.proj(x)
         position = F.interpolate(
             self.position, size=patches.shape[-2:], mode="bilinear", align_corners=False
         )
@@ -55,10 +55,11 @@ class Encoder(nn.Module):
         """Levels that are feature maps already, then tokens for each of the others."""
         levels: list[Tensor] = []
         if self.resnet is not None:
-            *levels, x = self.resnet.forward_intermediates(
+            stages: Any = self.resnet.forward_intermediates(
                 x, indices=[1, 2, 3], intermediates_only=True
             )
-        tokens = self.vit.forward_intermediates(
+            *levels, x = stages
+        tokens: Any = self.vit.forward_intermediates(
             x,
             indices=self.taps,
             return_prefix_tokens=True,

@@ -6,7 +6,6 @@ with `align_corners=True`, as in the authors' code.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -42,7 +41,8 @@ class Reassemble(nn.Module):
         tokens = self.readout(patches, readout)
         # [B, rows, columns, D] seen as [B, D, rows, columns] is channels-last without a copy.
         feature_map = tokens.unflatten(1, grid).permute(0, 3, 1, 2)
-        return self.resample(self.projection(feature_map))
+        resampled: Tensor = self.resample(self.projection(feature_map))
+        return resampled
 
 
 def _make_resample(level: int, channels: int) -> nn.Module:
@@ -66,7 +66,8 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, F, h, w] to the same shape."""
-        return self.conv2(F.relu(self.conv1(F.relu(x)), inplace=True)) + x
+        change: Tensor = self.conv2(F.relu(self.conv1(F.relu(x)), inplace=True))
+        return change + x
 
 
 class Fusion(nn.Module):
@@ -89,7 +90,8 @@ class Fusion(nn.Module):
         """
         if self.lateral_unit is not None and deeper is not None:
             lateral = deeper + self.lateral_unit(lateral)
-        return self.output_conv(self.output_unit(lateral))
+        fused: Tensor = self.output_conv(self.output_unit(lateral))
+        return fused
 
 
 class DepthHead(nn.Module):
@@ -123,10 +125,9 @@ class Decoder(nn.Module):
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Feature maps, finest first, to [B, F, 2h, 2w] with h, w those of the finest."""
         laterals = [conv(level) for conv, level in zip(self.lateral, levels, strict=True)]
-        path: torch.Tensor | None = None
-        for fusion, lateral in zip(reversed(self.fusion), reversed(laterals), strict=True):
+        *finer, (fusion, lateral) = zip(self.fusion, laterals, strict=True)
+        path = fusion(lateral, None)
+        for fusion, lateral in reversed(finer):
             # To the lateral's own size, which is twice the deeper one unless that is odd.
-            if path is not None:
-                path = resize(path, lateral.shape[-2:])
-            path = fusion(lateral, path)
+            path = fusion(lateral, resize(path, lateral.shape[-2:]))
         return double(path)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor, nn
 
 from dpt_ros.model.backbone import Encoder
 from dpt_ros.model.configurations import DPTConfiguration, get_configuration
 from dpt_ros.model.decoder import Decoder, DepthHead, Reassemble
+from dpt_ros.model.foreign_keys import rename_timm
 from dpt_ros.model.weight_standardization import StandardizedConv2d
 
 
@@ -49,7 +51,8 @@ class DPT(nn.Module):
         levels, taps = self.encoder(x)
         for reassemble, (patches, readout) in zip(self.reassemble.values(), taps, strict=True):
             levels.append(reassemble(patches, readout, grid))
-        return self.head(self.decoder(levels))
+        inverse_depth: Tensor = self.head(self.decoder(levels))
+        return inverse_depth
 
     def prepare_for_inference(self) -> DPT:
         """Make the network as fast as it can be, for inference only, and return it.
@@ -63,7 +66,8 @@ class DPT(nn.Module):
             for name, child in list(module.named_children()):
                 if isinstance(child, StandardizedConv2d):
                     setattr(module, name, child.folded().eval())
-        return self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
 
     def _grid_of(self, x: Tensor) -> tuple[int, int]:
         """Rows and columns of patches in x."""
@@ -80,12 +84,30 @@ class DPT(nn.Module):
         return height // self.patch_size, width // self.patch_size
 
 
-def create_model(name: str, **overrides: Any) -> DPT:
+def create_model(name: str, *, pretrained_backbone: bool = False, **overrides: Any) -> DPT:
     """Build a network with random weights: "dpt_base", "dpt_large", "dpt_hybrid" or "dpt_tiny".
 
-    Keyword arguments replace fields of its configuration, for instance `readout="ignore"`.
+    Args:
+        name: a name in MODELS.
+        pretrained_backbone: start the encoder from timm's image-classification weights, which
+            timm downloads: for training, not needed before a checkpoint is loaded.
+        overrides: replace fields of its configuration, for instance `readout="ignore"`.
 
     Raises:
         ValueError: an unknown name or field, or a value that no network can be built from.
     """
-    return DPT(get_configuration(name, **overrides))
+    model = DPT(get_configuration(name, **overrides))
+    if pretrained_backbone:
+        _load_pretrained_backbone(model)
+    return model
+
+
+def _load_pretrained_backbone(model: DPT) -> None:
+    """Fill the encoder from timm; blocks beyond the configuration's depth are left out."""
+    configuration = model.configuration
+    source = timm.create_model(
+        configuration.timm_backbone, pretrained=True, img_size=configuration.image_size
+    )
+    source.prune_intermediate_layers(list(range(configuration.depth)))  # type: ignore[operator]
+    renamed = rename_timm(source.state_dict(), configuration)
+    model.encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in renamed.items()})

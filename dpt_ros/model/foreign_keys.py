@@ -208,7 +208,7 @@ def _join_query_key_value(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]
 def _move_position(
     state_dict: dict[str, Tensor], configuration: DPTConfiguration
 ) -> dict[str, Tensor]:
-    """From timm's `pos_embed` [1, 1 + N, D] to our `position` [1, D, rows, columns] and `cls_token`.
+    """Replace timm's `pos_embed` [1, 1 + N, D] by our `position` [1, D, rows, columns].
 
     If it was made for another grid, the grid is taken to be square, and a strict load will say
     what shape came and what was expected.
@@ -226,6 +226,6 @@ def _move_position(
         rows = columns = int(patches.shape[1] ** 0.5)
     if rows * columns != patches.shape[1]:
         rows, columns = 1, patches.shape[1]
-    position = patches.transpose(1, 2).unflatten(2, (rows, columns))
+    position = patches.transpose(1, 2).reshape(1, -1, rows, columns)
     moved["encoder.vit.patch_embed.position"] = position.contiguous()
     return moved
