@@ -6,6 +6,8 @@ from setuptools import find_packages, setup
 
 NAME = "dpt_ros"
 SHARE = f"share/{NAME}"
+# `colcon build --symlink-install` runs a link to this file, in a folder without the README.
+SOURCE = Path(__file__).resolve().parent
 
 
 def files(folder: str) -> list[str]:
@@ -17,7 +19,7 @@ setup(
     name=NAME,
     version="0.1.0",
     description="Depth images and point clouds from a camera with DPT, for ROS 2",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=(SOURCE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     maintainer="the dpt_ros authors",

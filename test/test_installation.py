@@ -106,3 +106,14 @@ def test_the_version_is_the_same_everywhere():
     package_xml = (share_folder() / "package.xml").read_text(encoding="utf-8")
     assert f"<version>{dpt_ros.__version__}</version>" in package_xml
     assert importlib.metadata.version("dpt_ros") == dpt_ros.__version__
+
+
+def test_setup_runs_as_a_link_as_with_symlink_install(tmp_path):
+    source = Path(__file__).parent.parent
+    for name in ("setup.py", "dpt_ros", "resource", "launch", "config", "models"):
+        (tmp_path / name).symlink_to(source / name)
+    command = [sys.executable, "setup.py", "--name", "--version"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path
+    )
+    assert result.stdout.split()[-2:] == ["dpt_ros", dpt_ros.__version__]
