@@ -85,7 +85,7 @@ def _list(options: argparse.Namespace) -> int:
                 card.name,
                 card.structure,
                 "metres" if card.is_metric else "relative",
-                f"{size_mb / 1e3:.2f} GB" if size_mb >= 1 else "-",
+                _size_text(size_mb),
                 card.license.split(" (")[0] or "-",
                 "yes" if weights else ("no" if card.file else "none published"),
             )
@@ -96,6 +96,12 @@ def _list(options: argparse.Namespace) -> int:
         print("  ".join(cells).rstrip())
     print(f"\nWeights are kept in {weights_folder()}. Get one with: dpt-ros models pull NAME")
     return 0
+
+
+def _size_text(size_mb: float) -> str:
+    if not size_mb:
+        return "-"
+    return f"{size_mb / 1e3:.2f} GB" if size_mb >= 1e3 else f"{size_mb:.0f} MB"
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -116,8 +122,12 @@ def _pull(options: argparse.Namespace) -> int:
     from dpt_ros.model.weights import pull
 
     card = load_card(options.model)
-    with _Bars() as bars:
-        path = pull(card, options.source, bars)
+    try:
+        with ProgressBars() as bars:
+            path = pull(card, options.source, bars)
+    except KeyboardInterrupt:
+        print("what came so far is kept: the same command goes on from there", file=sys.stderr)
+        raise
     checked = f"SHA-256 {card.sha256}" if card.sha256 else "not verified: its card has no hash"
     fetched = "ready" if bars.has_fetched else "was here already"
     print(f"{card.name}: {fetched} in {path} ({checked})")
@@ -138,7 +148,7 @@ def _verify(options: argparse.Namespace) -> int:
     failures = 0
     for name in names:
         try:
-            with _Bars() as bars:
+            with ProgressBars() as bars:
                 report = _verify_one(name, bars)
             print(f"{name}: ok: {report}")
         except (CheckpointError, ConfigError) as error:
@@ -147,7 +157,7 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _verify_one(name: str, bars: _Bars) -> str:
+def _verify_one(name: str, bars: ProgressBars) -> str:
     """Check the weights of a model, or a file or folder; say what it is."""
     from dpt_ros.model.cards import list_cards, load_card
     from dpt_ros.model.checkpoints import check_checkpoint, find_configuration
@@ -192,7 +202,7 @@ def _convert(options: argparse.Namespace) -> int:
     model = _without_memory(configuration)
     if options.half:
         model.half()
-    with _Bars() as bars:
+    with ProgressBars() as bars:
         load_checkpoint(model, options.input, progress=bars)
     save_checkpoint(model, output, card)
     print(f"{output}: {card.name}, {output.stat().st_size / 1e6:.1f} MB, card inside")
@@ -256,7 +266,7 @@ def _without_memory(configuration: DPTConfiguration) -> DPT:
         return DPT(configuration)
 
 
-class _Bars:
+class ProgressBars:
     """Progress bars on standard error, one after the other; in a log file, a line every 10 s."""
 
     def __init__(self) -> None:
@@ -264,7 +274,7 @@ class _Bars:
         self._what = ""
         self._bar: Any = None
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> ProgressBars:
         return self
 
     def __call__(self, what: str, done: int, total: int | None) -> None:

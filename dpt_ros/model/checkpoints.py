@@ -127,7 +127,10 @@ def save_checkpoint(model: DPT, path: str | Path, card: ModelCard | None = None)
         metadata["card"] = json.dumps(_card_inside(card, model.configuration).to_mapping())
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        part.touch()
+        mode = part.stat().st_mode
         save_file(state, part, metadata)
+        part.chmod(mode)  # safetensors leaves it readable by this user alone
         install_file(part, path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
