@@ -101,7 +101,7 @@ def points_to_cloud(
 
 
 def _check(array: NDArray[Any], dtype: Any, shape: str, shape_fits: bool) -> None:
-    if array.dtype != dtype or not shape_fits:
+    if array.dtype.newbyteorder("=") != dtype or not shape_fits:
         raise MessageError(
             f"got {array.dtype} {list(array.shape)}, expected {np.dtype(dtype).name} {shape}"
         )

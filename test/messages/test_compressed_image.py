@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from dpt_ros.messages.decode import MessageError, image_to_rgb
+
+RGB = np.repeat(
+    np.repeat(np.array([[[200, 30, 20], [30, 210, 40]], [[50, 60, 220], [70, 80, 90]]]), 16, 0),
+    24,
+    1,
+).astype(np.uint8)  # [32, 48, 3]
+
+
+def jpeg(pixels):
+    """Encode stored-order pixels (OpenCV calls them bgr) losslessly enough to compare."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
+    return cv2.imencode(".jpg", pixels, options)[1]
+
+
+def png(pixels):
+    return cv2.imencode(".png", pixels)[1]
+
+
+def with_exif_orientation(stream, orientation):
+    """Insert an EXIF segment with one entry, the orientation, after the JPEG's start marker."""
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    tiff = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", 1) + entry + struct.pack("<I", 0)
+    body = b"Exif\x00\x00" + tiff
+    segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    data = bytes(stream)
+    return np.frombuffer(data[:2] + segment + data[2:], np.uint8)
+
+
+@pytest.mark.parametrize(
+    "message_format",
+    ["", "jpeg", "jpg", "rgb8; jpeg compressed bgr8", "bgr8; jpeg compressed bgr8", "bgr8; jpeg"],
+)
+def test_jpeg(family, message_format):
+    rgb = image_to_rgb(family.compressed(message_format, jpeg(RGB[..., ::-1])))
+    assert rgb.dtype == np.uint8
+    assert rgb.flags.c_contiguous
+    np.testing.assert_allclose(rgb.astype(int), RGB, atol=4)
+
+
+def test_jpeg_stored_with_swapped_colours(family):
+    """compressed_image_transport undoes "compressed rgb8", so the stored bgr is rgb."""
+    rgb = image_to_rgb(family.compressed("rgb8; jpeg compressed rgb8", jpeg(RGB)))
+    np.testing.assert_allclose(rgb.astype(int), RGB, atol=4)
+
+
+@pytest.mark.parametrize("message_format", ["mono8; jpeg compressed ", "jpeg"])
+def test_grey_jpeg(family, message_format):
+    rgb = image_to_rgb(family.compressed(message_format, jpeg(RGB[..., 0])))
+    np.testing.assert_allclose(rgb.astype(int), RGB[..., [0, 0, 0]], atol=4)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_exif_orientation_is_ignored(family, orientation):
+    stream = with_exif_orientation(jpeg(RGB[..., ::-1]), orientation)
+    turned = cv2.imdecode(stream, cv2.IMREAD_COLOR)  # honours it: the segment is a real one
+    assert orientation == 3 or turned.shape == (48, 32, 3)
+    rgb = image_to_rgb(family.compressed("jpeg", stream))
+    np.testing.assert_allclose(rgb.astype(int), RGB, atol=4)
+
+
+@pytest.mark.parametrize(
+    ("message_format", "pixels", "expected"),
+    [
+        ("rgb8; png compressed bgr8", RGB[..., ::-1], RGB),
+        ("png", RGB[..., ::-1], RGB),
+        ("rgb16; png compressed bgr16", RGB[..., ::-1].astype(np.uint16) * 256 + 200, RGB),
+        ("rgb16; png compressed rgb16", RGB.astype(np.uint16) * 256 + 200, RGB),
+        ("mono8; png compressed ", RGB[..., 0], RGB[..., [0, 0, 0]]),
+        ("mono16; png compressed ", RGB[..., 0].astype(np.uint16) * 256, RGB[..., [0, 0, 0]]),
+        ("bgra8; png compressed bgr8", np.dstack([RGB[..., ::-1], RGB[..., 0]]), RGB),
+    ],
+)
+def test_png_is_exact(family, message_format, pixels, expected):
+    rgb = image_to_rgb(family.compressed(message_format, png(pixels)))
+    np.testing.assert_array_equal(rgb, expected)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_compressed_mosaic_gets_its_colours(family, bits):
+    mosaic = np.empty(RGB.shape[:2], np.uint16)
+    mosaic[0::2, 0::2], mosaic[0::2, 1::2] = RGB[0::2, 0::2, 1], RGB[0::2, 1::2, 2]  # gb
+    mosaic[1::2, 0::2], mosaic[1::2, 1::2] = RGB[1::2, 0::2, 0], RGB[1::2, 1::2, 1]  # rg
+    stored = mosaic.astype(np.uint8) if bits == 8 else mosaic * 256
+    rgb = image_to_rgb(family.compressed(f"bayer_gbrg{bits}; png compressed ", png(stored)))
+    np.testing.assert_array_equal(rgb[2:14, 2:22], RGB[2:14, 2:22])
+    np.testing.assert_array_equal(rgb[18:30, 26:46], RGB[18:30, 26:46])
+
+
+@pytest.mark.parametrize("encode", [jpeg, png])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_cut_off_data_is_refused(family, encode, share):
+    stream = encode(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    with pytest.raises(MessageError, match="cut off|cannot be decoded"):
+        image_to_rgb(family.compressed("jpeg", stream[: int(share * len(stream))]))
+
+
+def test_cut_off_jpeg_with_a_whole_thumbnail_is_refused(family):
+    """The thumbnail's own end marker must not pass for the picture's."""
+    thumbnail = bytes(jpeg(RGB[:8, :8]))
+    stream = bytes(jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)))
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 8) + b"Exif\x00\x00" + thumbnail
+    cut = (stream[:2] + segment + stream[2:])[:-2000]
+    with pytest.raises(MessageError, match="JPEG without its end"):
+        image_to_rgb(family.compressed("jpeg", np.frombuffer(cut, np.uint8)))
+
+
+def test_jpeg_padded_with_zeros_is_read(family):
+    stream = np.concatenate([jpeg(RGB[..., ::-1]).ravel(), np.zeros(100, np.uint8)])
+    np.testing.assert_allclose(
+        image_to_rgb(family.compressed("jpeg", stream)).astype(int), RGB, atol=4
+    )
+
+
+def test_noise_is_refused(family):
+    with pytest.raises(MessageError, match=r"'h264' of 100 bytes, which starts with 00 01 02"):
+        image_to_rgb(family.compressed("h264", np.arange(100, dtype=np.uint8)))
+
+
+def test_no_data_is_refused(family):
+    with pytest.raises(MessageError, match="has no data"):
+        image_to_rgb(family.compressed("jpeg", np.zeros(0, np.uint8)))
+
+
+@pytest.mark.parametrize("message_format", ["16UC1; compressedDepth png", "32FC1; compressedDepth"])
+def test_compressed_depth_is_refused(family, message_format):
+    with pytest.raises(MessageError, match="is a depth image"):
+        image_to_rgb(family.compressed(message_format, png(RGB)))
+
+
+def test_float_tiff_is_refused(family):
+    stream = cv2.imencode(".tiff", np.zeros((4, 4), np.float32))[1]
+    with pytest.raises(MessageError, match="float32 values, expected 8 or 16"):
+        image_to_rgb(family.compressed("tiff", stream))
