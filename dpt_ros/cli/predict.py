@@ -117,7 +117,9 @@ def run(options: argparse.Namespace) -> int:
     entries: list[dict[str, Any]] = []
     try:
         for picture in tqdm(source, total=source.count(), unit="picture", file=sys.stderr):
-            frame = Frame(picture.rgb, picture.camera, scale_shift)
+            # Colours are kept steady within a video, not between pictures of different scenes.
+            stream = "" if source.kind in ("video", "bag") else picture.name
+            frame = Frame(picture.rgb, picture.camera, scale_shift, stream)
             outputs = pipeline.process([frame], _wanted(picture, scale_shift))[0]
             entries.append(_write(out, picture, outputs))
     finally:

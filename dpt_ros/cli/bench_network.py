@@ -1,0 +1,207 @@
+"""Times the network beside other implementations of it, each round in turn."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
+_WARM_UP = 2
+
+
+@dataclasses.dataclass
+class Contestant:
+    """One implementation in one precision; `call` runs it once, without waiting for the device."""
+
+    name: str
+    precision: str
+    call: Callable[[], Any]
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    weights_mib: float = 0.0
+    memory_mib: float | None = None
+    """Device memory of its weights and of what a call needs at most; None on the CPU."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Time every model and print a table; always 0."""
+    from dpt_ros.inference.device import choose_device
+
+    device = torch.device(choose_device(options.device)[0])
+    rates: dict[str, float] = {}
+    rows: list[dict[str, Any]] = []
+    for structure in options.models:
+        contestants = _contestants(structure, device, options)
+        flops = _count_flops(structure, options.size)
+        _time(contestants, device, options.rounds)
+        for contestant in contestants:
+            dtype = contestant.precision
+            if dtype not in rates:
+                rates[dtype] = matrix_rate(device, getattr(torch, dtype))
+            rows.append(_row(structure, contestant, flops, rates[dtype]))
+        _add_ratios(rows, structure)
+        _print(rows, structure)
+        del contestants
+    for dtype, rate in rates.items():
+        print(f"matrix-product rate of this machine in {dtype}: {rate / 1e12:.3f} TFLOP/s")
+    if options.json:
+        Path(options.json).write_text(
+            json.dumps({"matrix_flops": rates, "rows": rows}, indent=1), encoding="utf-8"
+        )
+    return 0
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large square matrix product: the best of several."""
+    side = _MATRIX_SIDE[device.type]
+    a = torch.randn(side, side, device=device).to(dtype)
+    b = torch.randn(side, side, device=device).to(dtype)
+    out = torch.empty_like(a)
+    best = float("inf")
+    for _ in range(8):
+        best = min(best, _seconds(lambda: torch.mm(a, b, out=out), device))
+    return 2.0 * side**3 / best
+
+
+def _contestants(
+    structure: str, device: torch.device, options: argparse.Namespace
+) -> list[Contestant]:
+    from dpt_ros.cli.references import hugging_face, isl_org
+
+    width, height = options.size
+    x = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
+    result: list[Contestant] = []
+    for precision in options.precisions:
+        result += _ours(structure, x, precision, options)
+    # The references in the precisions that ours were run in, and in float32.
+    precisions = list(dict.fromkeys([*(c.precision for c in result), "float32"]))
+    if device.type == "cpu":
+        precisions = ["float32"]
+    builders: list[tuple[str, Callable[[], Any]]] = []
+    if options.isl_org:
+        builders.append(("isl-org", lambda: isl_org(options.isl_org, structure)))
+    if options.transformers:
+        builders.append(("transformers", lambda: hugging_face(structure)))
+    for name, build in builders:
+        for precision in precisions:
+            before_mib = _allocated_mib(device)
+            model = build()
+            if model is not None:
+                dtype = getattr(torch, precision)
+                model, typed = model.to(device=device, dtype=dtype), x.to(dtype)
+                weights_mib = _allocated_mib(device) - before_mib
+                call = lambda m=model, t=typed: m(t)  # noqa: E731
+                result.append(Contestant(name, precision, call, weights_mib=weights_mib))
+    return result
+
+
+def _ours(
+    structure: str, x: torch.Tensor, precision: str, options: argparse.Namespace
+) -> list[Contestant]:
+    from dpt_ros.inference import DepthPredictor
+    from dpt_ros.model import create_model
+
+    result = []
+    for compiled in [False, True] if options.compile else [False]:
+        before_mib = _allocated_mib(x.device)
+        predictor = DepthPredictor(
+            create_model(structure), device=str(x.device), precision=precision, compile=compiled
+        )
+        name = "dpt_ros, compiled" if compiled else "dpt_ros"
+        call = lambda p=predictor: p.run_network(x)  # noqa: E731
+        weights_mib = _allocated_mib(x.device) - before_mib
+        result.append(Contestant(name, predictor.precision, call, weights_mib=weights_mib))
+    return result
+
+
+def _count_flops(structure: str, size: tuple[int, int]) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from dpt_ros.model import create_model
+
+    with torch.device("meta"):
+        model = create_model(structure).eval()
+        x = torch.empty(1, 3, size[1], size[0])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(x)
+    return int(counter.get_total_flops())
+
+
+@torch.inference_mode()
+def _time(contestants: list[Contestant], device: torch.device, rounds: int) -> None:
+    from tqdm import tqdm
+
+    for contestant in contestants:
+        before_mib = _allocated_mib(device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        for _ in range(_WARM_UP):
+            _seconds(contestant.call, device)
+        if device.type == "cuda":
+            peak_mib = torch.cuda.max_memory_allocated(device) / 2**20
+            contestant.memory_mib = contestant.weights_mib + peak_mib - before_mib
+    for _ in tqdm(range(rounds), unit="round", file=sys.stderr, leave=False):
+        for contestant in contestants:
+            contestant.seconds.append(_seconds(contestant.call, device))
+
+
+def _allocated_mib(device: torch.device) -> float:
+    return torch.cuda.memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0
+
+
+def _seconds(call: Callable[[], Any], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _row(structure: str, contestant: Contestant, flops: int, rate: float) -> dict[str, Any]:
+    p50 = statistics.median(contestant.seconds)
+    ordered = sorted(contestant.seconds)
+    p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
+    return {
+        "model": structure,
+        "implementation": contestant.name,
+        "precision": contestant.precision,
+        "p50_ms": 1e3 * p50,
+        "p95_ms": 1e3 * p95,
+        "share_of_matrix_rate": flops / p50 / rate,
+        "memory_mib": contestant.memory_mib,
+    }
+
+
+def _add_ratios(rows: list[dict[str, Any]], structure: str) -> None:
+    """How many times faster than isl-org's float32, else than the slowest row, a row is."""
+    ours = [row for row in rows if row["model"] == structure]
+    base = next(
+        (r for r in ours if r["implementation"] == "isl-org" and r["precision"] == "float32"), None
+    )
+    for row in ours:
+        row["times_isl_org_float32"] = base["p50_ms"] / row["p50_ms"] if base else None
+
+
+def _print(rows: list[dict[str, Any]], structure: str) -> None:
+    print(
+        f"{structure:<12}{'':<20}{'p50 ms':>10}{'p95 ms':>10}{'of matrix rate':>16}"
+        f"{'x isl-org fp32':>16}{'MiB':>9}"
+    )
+    for row in (row for row in rows if row["model"] == structure):
+        ratio, memory = row["times_isl_org_float32"], row["memory_mib"]
+        print(
+            f"  {row['implementation']:<18}{row['precision']:<12}{row['p50_ms']:>10.1f}"
+            f"{row['p95_ms']:>10.1f}{100 * row['share_of_matrix_rate']:>15.0f}%"
+            f"{'-' if ratio is None else format(ratio, '.2f'):>16}"
+            f"{'-' if memory is None else format(memory, '.0f'):>9}"
+        )

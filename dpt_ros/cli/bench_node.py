@@ -1,0 +1,147 @@
+"""What the node spends outside the network, and whether its memory stays flat: over real DDS."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_START_S = 180.0
+_ANSWER_S = 60.0
+_STAGES = ("receive", "decode", "network", "post", "publish", "overhead")
+_REPORT_S = 1.0
+"""The node reports every second, over the last five."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play pictures through the node and report; 1 if answers were lost."""
+    from dpt_ros.ros.node_process import NodeProcess, isolate
+    from dpt_ros.ros.player import Player
+    from dpt_ros.ros.topics import OUTPUTS
+
+    isolate()
+    with tempfile.TemporaryDirectory() as folder:
+        parameters = _parameters(options, Path(folder))
+        with NodeProcess(parameters) as node, Player(sorted(OUTPUTS)) as player:
+            print(f"starting the node with {options.model} (random weights)", file=sys.stderr)
+            player.wait_for_node(node.check, _START_S)
+            result = _measure(options, node, player)
+    _print(result)
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return 0 if result["answered"] == result["frames"] else 1
+
+
+def _parameters(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The node's parameters, with weights and a calibration made for the occasion."""
+    import torch
+
+    from dpt_ros.geometry.calibration import Calibration, save_calibration
+    from dpt_ros.geometry.scale_shift import ScaleShift
+    from dpt_ros.inference import DepthPredictor
+    from dpt_ros.model import create_model, save_checkpoint
+
+    torch.manual_seed(0)
+    checkpoint, calibration = folder / "model.safetensors", folder / "calibration.yaml"
+    save_checkpoint(create_model(options.model), checkpoint)
+    predictor = DepthPredictor.from_model(options.model, checkpoint=checkpoint, device="cpu")
+    width, height = options.size
+    network_height, network_width = predictor.network_size(height, width)
+    save_calibration(
+        Calibration(
+            # Random weights answer near 0: every pixel lies near 2 m, and so in every output.
+            scale_shift=ScaleShift(0.01, 0.5),
+            model=options.model,
+            checkpoint_sha256=str(predictor.checkpoint_sha256),
+            network_height=network_height,
+            network_width=network_width,
+            camera=None,
+            near_m=0.01,
+            far_m=1000.0,
+            fit={"note": "made by dpt-ros bench, from nothing"},
+        ),
+        calibration,
+    )
+    return {
+        "model": options.model,
+        "checkpoint": str(checkpoint),
+        "calibration": str(calibration),
+        "device": options.device,
+        "precision": options.precision,
+        "publish_millimetres": True,
+    }
+
+
+def _measure(options: argparse.Namespace, node: Any, player: Any) -> dict[str, Any]:
+    import numpy as np
+    from tqdm import tqdm
+
+    from dpt_ros.geometry.camera import Camera
+    from dpt_ros.ros.topics import OUTPUTS
+
+    width, height = options.size
+    camera = Camera(width, height, width, width, width / 2 - 0.5, height / 2 - 0.5)
+    generator = np.random.default_rng(0)
+    rgb = np.ascontiguousarray(generator.integers(0, 256, (height, width, 3), np.uint8))
+    reports: dict[int, dict[str, str]] = {}
+    memory_mib: list[tuple[int, float]] = []
+    answered = 0
+    for index in tqdm(range(options.frames), unit="frame", file=sys.stderr):
+        answers = player.play(rgb, camera, OUTPUTS, _ANSWER_S)
+        answered += len(answers) == len(OUTPUTS)
+        node.check()
+        if index % max(options.frames // 20, 1) == 0 or index == options.frames - 1:
+            memory_mib.append((index, round(node.resident_mib(), 1)))
+        _keep_report(player, reports)
+    player.spin(_REPORT_S + 0.3)
+    _keep_report(player, reports)
+    return {
+        "model": options.model,
+        "size": f"{width}x{height}",
+        "frames": options.frames,
+        "answered": answered,
+        "stages_ms": _stages(list(reports.values())),
+        "device": next(v["device"] for n, v in player.diagnostics.items() if "network" in n),
+        "memory_mib": memory_mib,
+    }
+
+
+def _keep_report(player: Any, reports: dict[int, dict[str, str]]) -> None:
+    for name, values in player.diagnostics.items():
+        if name.endswith(": camera") and values.get("overhead p50 ms", "none") != "none":
+            reports[int(values["published frames"])] = values
+
+
+def _stages(reports: list[dict[str, str]]) -> dict[str, dict[str, float]]:
+    """Median over the node's reports of each stage's p50 and p95, without the first (warm-up)."""
+    kept = reports[1:] or reports
+    return {
+        stage: {
+            percentile: round(
+                statistics.median(float(values[f"{stage} {percentile} ms"]) for values in kept), 2
+            )
+            for percentile in ("p50", "p95")
+        }
+        for stage in _STAGES
+    }
+
+
+def _print(result: dict[str, Any]) -> None:
+    print(
+        f"node with {result['model']} at {result['size']} on {result['device']}, all outputs "
+        f"subscribed from another process: {result['answered']} of {result['frames']} frames"
+    )
+    print(f"{'stage':<12}{'p50 ms':>9}{'p95 ms':>9}")
+    for stage, times in result["stages_ms"].items():
+        print(f"{stage:<12}{times['p50']:>9.2f}{times['p95']:>9.2f}")
+    print("overhead: all but the network, from image received to last message published")
+    memory = result["memory_mib"]
+    settled = memory[len(memory) // 4 :]
+    print(
+        f"resident memory: {memory[0][1]:.0f} MiB at frame {memory[0][0]}, "
+        f"{settled[0][1]:.1f} at {settled[0][0]}, {settled[-1][1]:.1f} at {settled[-1][0]}"
+    )

@@ -1,0 +1,153 @@
+"""`dpt-ros demo`: the real node on the user's pictures, over DDS, with its answers on disk."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dpt_ros.cli.sources import Picture, Source
+    from dpt_ros.ros.node_process import NodeProcess
+    from dpt_ros.ros.player import Player
+
+_EXAMPLE = """examples:
+  dpt-ros demo my_pictures
+  dpt-ros demo drive.mp4 --model dpt_large
+  dpt-ros demo my_bag --calibration calibration.yaml
+
+The model's weights are fetched when they are missing. In the output folder, for every picture:
+  NAME.png   the picture beside the node's colour map of inverse depth
+  NAME.ply   the node's points, in metres (with a camera and a calibration or a metric model)"""
+_START_S = 180.0
+_ANSWER_S = 120.0
+_POINTS_S = 3.0
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command's options."""
+    from dpt_ros.cli.predict import add_model_options, add_source_options
+
+    parser = subparsers.add_parser(
+        "demo",
+        help="the real node on your pictures, video or bag",
+        description="Start the real node in a process of its own, publish your pictures to it, and "
+        "write what it publishes.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", help="picture, folder of pictures, video, or rosbag2")
+    parser.add_argument("--out", default="demo_output", help="output folder (default: %(default)s)")
+    add_model_options(parser)
+    add_source_options(parser)
+    parser.add_argument("--calibration", default="", help="calibration.yaml for metres")
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play every picture through the node; returns 0, or 1 where none was answered."""
+    from dpt_ros.cli.sources import Source
+    from dpt_ros.ros.node_process import NodeProcess, isolate
+    from dpt_ros.ros.player import Player
+
+    source = Source(options.input, options.camera, options.image_topic, options.rectified)
+    parameters = _parameters(options)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    isolate()
+    with NodeProcess(parameters) as node, Player(["color", "points"]) as player:
+        print(f"starting the node with {options.model}", file=sys.stderr)
+        player.wait_for_node(node.check, _START_S)
+        answered = _play_all(source, node, player, out)
+        player.spin(1.2)  # until the diagnostics have reported once more
+        report = player.diagnostics
+    for reason in source.skipped:
+        print(f"skipped: {reason}", file=sys.stderr)
+    _summarise(report, answered, out)
+    return 0 if answered else 1
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """The node's parameters; fetches the model's weights where they are missing."""
+    checkpoint = options.checkpoint or _weights(options.model)
+    return {
+        "model": options.model,
+        "checkpoint": str(Path(checkpoint).expanduser().resolve()),
+        "calibration": str(Path(options.calibration).resolve()) if options.calibration else "",
+        "device": options.device,
+        "precision": options.precision,
+        "compile": options.compile,
+        # The player says which part of the lens model holds: a rectified picture has none.
+        "rectified": False,
+    }
+
+
+def _weights(model: str) -> Path:
+    """The model's weights file, fetched first if it is not here."""
+    from dpt_ros.cli.models import ProgressBars
+    from dpt_ros.model.cards import load_card
+    from dpt_ros.model.weights import pull
+
+    with ProgressBars() as bars:
+        return pull(load_card(model), progress=bars)
+
+
+def _play_all(source: Source, node: NodeProcess, player: Player, out: Path) -> int:
+    """Publish the pictures one by one; returns how many were answered."""
+    from tqdm import tqdm
+
+    answered = 0
+    with_points = True
+    progress = tqdm(source, total=source.count(), unit="picture", file=sys.stderr)
+    for picture in progress:
+        answers = player.play(picture.rgb, picture.camera, ["color"], _ANSWER_S)
+        node.check()
+        if "color" not in answers:
+            source.skipped.append(f"{picture.name}: no answer within {_ANSWER_S:g} s")
+            continue
+        if picture.camera is not None and with_points:
+            answers = player.wait(["points"], _POINTS_S)
+            with_points = "points" in answers
+        _write(picture, answers, out)
+        answered += 1
+        progress.set_postfix_str(_times(player.diagnostics))
+    return answered
+
+
+def _write(picture: Picture, answers: dict[str, Any], out: Path) -> None:
+    import cv2
+    import numpy as np
+
+    from dpt_ros.cli.ply import write_ply
+    from dpt_ros.messages.decode import image_to_rgb
+
+    both = np.concatenate([picture.rgb, image_to_rgb(answers["color"])], axis=1)
+    path = out / f"{picture.name}.png"
+    if not cv2.imwrite(str(path), cv2.cvtColor(both, cv2.COLOR_RGB2BGR)):
+        raise OSError(f"{path}: could not be written")
+    if "points" in answers:
+        cloud = answers["points"]
+        points = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
+        write_ply(out / f"{picture.name}.ply", points, "metres, camera frame")
+
+
+def _camera_report(report: dict[str, dict[str, str]]) -> dict[str, str]:
+    return next((values for name, values in report.items() if name.endswith(": camera")), {})
+
+
+def _times(report: dict[str, dict[str, str]]) -> str:
+    values = _camera_report(report)
+    return (
+        f"network {values.get('network p50 ms')} ms, beside it {values.get('overhead p50 ms')} ms"
+    )
+
+
+def _summarise(report: dict[str, dict[str, str]], answered: int, out: Path) -> None:
+    values = _camera_report(report)
+    print(f"{answered} pictures -> {out}")
+    for key in ("latency p50 ms", "latency p95 ms", "network p50 ms", "overhead p50 ms"):
+        print(f"  {key:<16} {values.get(key, 'none')}")
+    for key in ("calibration", "not published: points"):
+        if key in values:
+            print(f"  {key}: {values[key]}")

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dpt_ros.cli.main import main
+from dpt_ros.inference import DepthPredictor
+from dpt_ros.model import create_model, save_checkpoint
+
+CAMERA = """
+image_width: 64
+image_height: 48
+camera_matrix: {rows: 3, cols: 3, data: [60.0, 0, 31.5, 0, 60.0, 23.5, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(create_model("dpt_tiny"), path)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("a.png", "b.jpg"):
+        cv2.imwrite(str(folder / name), generator.integers(0, 255, (48, 64, 3), np.uint8))
+    (tmp_path / "camera.yaml").write_text(CAMERA)
+    return folder
+
+
+def predict(pictures: Path, checkpoint: Path, *more: str) -> tuple[int, Path]:
+    out = pictures.parent / "out"
+    arguments = ["predict", str(pictures), "--model", "dpt_tiny", "--checkpoint", str(checkpoint)]
+    return main([*arguments, "--device", "cpu", "--out", str(out), *more]), out
+
+
+def test_every_picture_gets_its_files(pictures, checkpoint, capsys):
+    (pictures / "broken.png").write_bytes(b"x")
+    status, out = predict(pictures, checkpoint)
+    assert status == 0
+    names = [
+        f"{n}_{kind}"
+        for n in "ab"
+        for kind in ("color.png", "inverse_depth.npy", "inverse_depth.png")
+    ]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "predictions.json"])
+    printed = capsys.readouterr()
+    assert "2 of 3 pictures" in printed.out and "relative, not metres" in printed.out
+    assert "broken.png" in printed.err
+
+    bgr = cv2.imread(str(pictures / "a.png"))
+    predictor = DepthPredictor.from_model("dpt_tiny", checkpoint=checkpoint, device="cpu")
+    expected = predictor.predict(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    inverse_depth = np.load(out / "a_inverse_depth.npy")
+    np.testing.assert_allclose(inverse_depth, expected, atol=1e-5 * expected.max())
+
+    manifest = json.loads((out / "predictions.json").read_text())
+    entry = manifest["pictures"][0]
+    stretched = cv2.imread(str(out / "a_inverse_depth.png"), cv2.IMREAD_UNCHANGED)
+    assert stretched.dtype == np.uint16
+    restored = entry["png"]["offset"] + entry["png"]["step"] * stretched
+    np.testing.assert_allclose(restored, inverse_depth, atol=0.51 * entry["png"]["step"])
+    assert manifest["model"] == "dpt_tiny" and manifest["metric"] is None
+
+
+def test_with_a_camera_but_no_metres_the_cloud_says_that_it_is_relative(pictures, checkpoint):
+    status, out = predict(pictures, checkpoint, "--camera", str(pictures.parent / "camera.yaml"))
+    assert status == 0 and not list(out.glob("*_points.ply"))
+    header, vertices = read_ply(out / "a_points_relative.ply")
+    assert "NOT metres" in header
+    assert np.median(vertices["z"]) == pytest.approx(1.0, rel=0.02)
+    # Each point lies on its own pixel's ray.
+    u = 60.0 * vertices["x"] / vertices["z"] + 31.5
+    np.testing.assert_allclose(u, np.round(u), atol=0.01)
+
+
+def test_a_calibration_gives_metres_and_a_cloud(pictures, checkpoint):
+    from dpt_ros.geometry.calibration import Calibration, save_calibration
+    from dpt_ros.geometry.scale_shift import ScaleShift
+    from dpt_ros.model.checkpoints import file_sha256
+
+    size = DepthPredictor.from_model("dpt_tiny", checkpoint=checkpoint, device="cpu").network_size(
+        48, 64
+    )
+    calibration = Calibration(
+        scale_shift=ScaleShift(0.1, 0.25),
+        model="dpt_tiny",
+        checkpoint_sha256=file_sha256(checkpoint),
+        network_height=size[0],
+        network_width=size[1],
+        camera=None,
+        near_m=0.1,
+        far_m=100.0,
+        fit={},
+    )
+    path = pictures.parent / "calibration.yaml"
+    save_calibration(calibration, path)
+    camera = str(pictures.parent / "camera.yaml")
+    status, out = predict(pictures, checkpoint, "--calibration", str(path), "--camera", camera)
+    assert status == 0
+    inverse_depth = np.load(out / "b_inverse_depth.npy")
+    depth_m = np.load(out / "b_depth_m.npy")
+    np.testing.assert_allclose(depth_m, 1.0 / (0.1 * inverse_depth + 0.25), rtol=1e-5)
+    _, vertices = read_ply(out / "b_points.ply")
+    np.testing.assert_allclose(np.sort(vertices["z"]), np.sort(depth_m.ravel()), rtol=1e-6)
+
+
+def test_results_of_an_earlier_run_are_kept_unless_told(pictures, checkpoint, capsys):
+    assert predict(pictures, checkpoint)[0] == 0
+    assert predict(pictures, checkpoint)[0] == 1
+    assert "--force" in capsys.readouterr().err
+    assert predict(pictures, checkpoint, "--force")[0] == 0
+
+
+def test_a_faulty_input_ends_with_a_sentence(tmp_path, checkpoint, capsys):
+    assert predict(tmp_path / "nowhere" / "x", checkpoint)[0] == 1
+    assert "no such file or folder" in capsys.readouterr().err
+
+
+def read_ply(path: Path) -> tuple[str, np.ndarray]:
+    data = path.read_bytes()
+    header, _, body = data.partition(b"end_header\n")
+    types = {"float": "<f4", "uchar": "u1"}
+    fields = [line.split() for line in header.decode().splitlines() if line.startswith("property")]
+    vertices = np.frombuffer(body, [(name, types[kind]) for _, kind, name in fields])
+    assert f"element vertex {len(vertices)}" in header.decode()
+    return header.decode(), vertices
