@@ -10,15 +10,24 @@ from dpt_ros.messages.decode import MessageError, image_to_rgb
 
 RGB = np.repeat(
     np.repeat(np.array([[[200, 30, 20], [30, 210, 40]], [[50, 60, 220], [70, 80, 90]]]), 16, 0),
-    24,
+    32,
     1,
-).astype(np.uint8)  # [32, 48, 3]
+).astype(np.uint8)  # [32, 64, 3]: squares that fit the JPEG's blocks
 
 
 def jpeg(pixels):
-    """Encode stored-order pixels (OpenCV calls them bgr) losslessly enough to compare."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
-    return cv2.imencode(".jpg", pixels, options)[1]
+    """Encode stored-order pixels (OpenCV calls them bgr)."""
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
+
+
+def check_close(rgb, expected=RGB):
+    """Equal but for the JPEG's rounding, away from the edges, where its chroma bleeds over."""
+    assert rgb.shape == expected.shape
+    assert rgb.dtype == np.uint8
+    assert rgb.flags.c_contiguous
+    for row in (slice(0, 14), slice(18, 32)):
+        for column in (slice(0, 30), slice(34, 64)):
+            np.testing.assert_allclose(rgb[row, column].astype(int), expected[row, column], atol=4)
 
 
 def png(pixels):
@@ -41,30 +50,28 @@ def with_exif_orientation(stream, orientation):
 )
 def test_jpeg(family, message_format):
     rgb = image_to_rgb(family.compressed(message_format, jpeg(RGB[..., ::-1])))
-    assert rgb.dtype == np.uint8
-    assert rgb.flags.c_contiguous
-    np.testing.assert_allclose(rgb.astype(int), RGB, atol=4)
+    check_close(rgb)
 
 
 def test_jpeg_stored_with_swapped_colours(family):
     """compressed_image_transport undoes "compressed rgb8", so the stored bgr is rgb."""
     rgb = image_to_rgb(family.compressed("rgb8; jpeg compressed rgb8", jpeg(RGB)))
-    np.testing.assert_allclose(rgb.astype(int), RGB, atol=4)
+    check_close(rgb)
 
 
 @pytest.mark.parametrize("message_format", ["mono8; jpeg compressed ", "jpeg"])
 def test_grey_jpeg(family, message_format):
     rgb = image_to_rgb(family.compressed(message_format, jpeg(RGB[..., 0])))
-    np.testing.assert_allclose(rgb.astype(int), RGB[..., [0, 0, 0]], atol=4)
+    check_close(rgb, RGB[..., [0, 0, 0]])
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_exif_orientation_is_ignored(family, orientation):
     stream = with_exif_orientation(jpeg(RGB[..., ::-1]), orientation)
     turned = cv2.imdecode(stream, cv2.IMREAD_COLOR)  # honours it: the segment is a real one
-    assert orientation == 3 or turned.shape == (48, 32, 3)
+    assert orientation == 3 or turned.shape == (64, 32, 3)
     rgb = image_to_rgb(family.compressed("jpeg", stream))
-    np.testing.assert_allclose(rgb.astype(int), RGB, atol=4)
+    check_close(rgb)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +98,8 @@ def test_compressed_mosaic_gets_its_colours(family, bits):
     mosaic[1::2, 0::2], mosaic[1::2, 1::2] = RGB[1::2, 0::2, 0], RGB[1::2, 1::2, 1]  # rg
     stored = mosaic.astype(np.uint8) if bits == 8 else mosaic * 256
     rgb = image_to_rgb(family.compressed(f"bayer_gbrg{bits}; png compressed ", png(stored)))
-    np.testing.assert_array_equal(rgb[2:14, 2:22], RGB[2:14, 2:22])
-    np.testing.assert_array_equal(rgb[18:30, 26:46], RGB[18:30, 26:46])
+    np.testing.assert_array_equal(rgb[2:14, 2:30], RGB[2:14, 2:30])
+    np.testing.assert_array_equal(rgb[18:30, 34:62], RGB[18:30, 34:62])
 
 
 @pytest.mark.parametrize("encode", [jpeg, png])
@@ -115,9 +122,7 @@ def test_cut_off_jpeg_with_a_whole_thumbnail_is_refused(family):
 
 def test_jpeg_padded_with_zeros_is_read(family):
     stream = np.concatenate([jpeg(RGB[..., ::-1]).ravel(), np.zeros(100, np.uint8)])
-    np.testing.assert_allclose(
-        image_to_rgb(family.compressed("jpeg", stream)).astype(int), RGB, atol=4
-    )
+    check_close(image_to_rgb(family.compressed("jpeg", stream)))
 
 
 def test_noise_is_refused(family):
