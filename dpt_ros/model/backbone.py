@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from dpt_ros.model.configurations import DPTConfiguration
-from dpt_ros.model.weight_standardization import StandardizedConv2d
+from dpt_ros.model.resnet_layers import SamePaddedMaxPool2d, StandardizedConv2d
 
 TokenTap = tuple[Tensor, Tensor]
 """Patch tokens [B, N, D] and readout token [B, 1, D] of one block."""
@@ -71,17 +71,22 @@ class Encoder(nn.Module):
 
 
 def _make_resnet(configuration: DPTConfiguration) -> ResNetV2:
-    """The first three stages of a ResNet-50 with group norm and standardised weights."""
-    return ResNetV2(
+    """The first three stages of a ResNet-50 with group norm and standardised weights.
+
+    timm computes SAME padding from the image's size, which an exported program with a dynamic size
+    would have to do too; for sides that are multiples of 16 it is a constant.
+    """
+    resnet = ResNetV2(
         layers=list(configuration.resnet_layers),
         channels=configuration.resnet_channels,
         stem_chs=configuration.resnet_stem_channels,
         num_classes=0,
         global_pool="",
         preact=False,
-        stem_type="same",
         conv_layer=partial(StandardizedConv2d, formula=configuration.weight_standardization),
     )
+    resnet.stem.pool = SamePaddedMaxPool2d()
+    return resnet
 
 
 def _make_vit(configuration: DPTConfiguration) -> VisionTransformer:

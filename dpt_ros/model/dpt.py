@@ -12,7 +12,7 @@ from dpt_ros.model.backbone import Encoder
 from dpt_ros.model.configurations import DPTConfiguration, get_configuration
 from dpt_ros.model.decoder import Decoder, DepthHead, Reassemble
 from dpt_ros.model.foreign_keys import rename_timm
-from dpt_ros.model.weight_standardization import StandardizedConv2d
+from dpt_ros.model.resnet_layers import StandardizedConv2d
 
 
 class DPT(nn.Module):

@@ -1,4 +1,4 @@
-"""The convolution of the Hybrid's ResNet stem: standardised weights, TensorFlow's SAME padding.
+"""The layers of the Hybrid's ResNet stem: standardised weights, TensorFlow's SAME padding.
 
 Qiao et al., "Micro-Batch Training with Batch-Channel Normalization and Weight Standardization",
 arXiv 1903.10520; the two ways to keep the division safe are told apart in configurations.py.
@@ -48,6 +48,14 @@ class SamePaddedConv2d(nn.Module):
             return F.conv2d(x, weight, stride=self.stride, padding=self.before)
         padded = F.pad(x, (self.before, self.after, self.before, self.after))
         return F.conv2d(padded, weight, stride=self.stride)
+
+
+class SamePaddedMaxPool2d(nn.Module):
+    """Maximum of 3x3 at stride 2 with that padding, of values that are not negative."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] to [B, C, h / 2, w / 2]."""
+        return F.max_pool2d(F.pad(x, (0, 1, 0, 1)), kernel_size=3, stride=2)
 
 
 class StandardizedConv2d(SamePaddedConv2d):
