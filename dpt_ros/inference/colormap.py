@@ -1,0 +1,113 @@
+"""Inverse depth as a colour picture for people: near is bright."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dpt_ros.config import setting
+
+COLORMAPS = ("inferno", "magma", "plasma", "viridis", "turbo", "gray")
+
+# Percentiles of this many pixels, evenly spread, are close enough for a picture.
+_SAMPLES = 2048
+
+
+@dataclass(frozen=True)
+class ColormapSettings:
+    """How inverse depth becomes colour."""
+
+    name: str = setting("inferno", "Colours, from far to near.", choices=COLORMAPS)
+    low_percent: float = setting(
+        2.0,
+        "Percentile of the inverse depth that gets the first colour.",
+        unit="%",
+        minimum=0.0,
+        maximum=49.0,
+    )
+    high_percent: float = setting(
+        98.0,
+        "Percentile of the inverse depth that gets the last colour.",
+        unit="%",
+        minimum=51.0,
+        maximum=100.0,
+    )
+    smoothing: float = setting(
+        0.0,
+        "Share of the previous picture's range that is kept, against flicker in a video; 0 takes "
+        "each picture for itself.",
+        minimum=0.0,
+        maximum=0.99,
+    )
+
+
+def color_range(inverse_depth: Tensor, settings: ColormapSettings) -> Tensor:
+    """What gets the first and the last colour: robust against a few extreme pixels.
+
+    Args:
+        inverse_depth: [B, H, W] floating point; NaN is left out.
+        settings: the percentiles, which are taken of about 2000 pixels on a regular grid.
+
+    Returns:
+        [2, B] on the same device.
+    """
+    step = max(1, math.isqrt(inverse_depth[0].numel() // _SAMPLES))
+    samples = inverse_depth[:, step // 2 :: step, step // 2 :: step].flatten(1)
+    percents = samples.new_tensor((settings.low_percent, settings.high_percent))
+    return torch.nanquantile(samples, percents / 100.0, dim=1)
+
+
+def colorize(
+    inverse_depth: Tensor, settings: ColormapSettings | None = None, limits: Tensor | None = None
+) -> Tensor:
+    """Inverse depth to colours.
+
+    Args:
+        inverse_depth: [B, H, W] floating point.
+        settings: which colours and percentiles; None is the defaults.
+        limits: [2, B] inverse depths of the first and the last colour; None: `color_range`.
+
+    Returns:
+        rgb [B, H, W, 3] uint8 on the same device. What is beyond the limits has the colour of the
+        limit, NaN the first colour.
+    """
+    settings = settings or ColormapSettings()
+    low, high = color_range(inverse_depth, settings) if limits is None else limits
+    gain = 255.0 / (high - low).clamp_min(1e-12)
+    if len(gain) == 1 and inverse_depth.device.type == "cpu":
+        gain, low = gain[0], low[0]  # scalars are faster than a broadcast
+    else:
+        gain, low = gain[:, None, None], low[:, None, None]
+    # Half a step, so that the conversion, which cuts off, rounds.
+    index = (inverse_depth * gain).add_(0.5 - low * gain).nan_to_num_(nan=0.0)
+    return _look_up(index.clamp_(0.0, 255.0).to(torch.uint8), settings.name)
+
+
+def _look_up(index: Tensor, name: str) -> Tensor:
+    if index.device.type != "cpu":
+        table = torch.from_numpy(_table(name)).to(index.device)
+        return table[index.int()]
+    import cv2
+
+    colors = torch.empty((*index.shape, 3), dtype=torch.uint8)
+    for source, target in zip(index.numpy(), colors.numpy(), strict=True):
+        cv2.applyColorMap(source, _table(name)[:, None], dst=target)
+    return colors
+
+
+@functools.cache
+def _table(name: str) -> NDArray[np.uint8]:
+    """The colours, [256, 3] rgb."""
+    levels = np.arange(256, dtype=np.uint8)
+    if name == "gray":
+        return np.repeat(levels[:, None], 3, axis=1)
+    import cv2
+
+    bgr = cv2.applyColorMap(levels, getattr(cv2, f"COLORMAP_{name.upper()}"))
+    return np.ascontiguousarray(bgr.reshape(256, 3)[:, ::-1], dtype=np.uint8)

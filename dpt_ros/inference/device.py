@@ -1,0 +1,100 @@
+"""Which device and which number format the network gets, and why."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from dpt_ros.inference.settings import PRECISIONS
+
+_BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
+
+
+def choose_device(device: str) -> tuple[str, str]:
+    """Resolve "auto", "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        the device and the reason for it, in words.
+
+    Raises:
+        ValueError: something else, or a GPU that is asked for and can't be used.
+    """
+    if device == "auto":
+        obstacle = _why_no_cuda(0)
+        return ("cpu", obstacle) if obstacle else ("cuda", f"{_gpu_name(0)} is there")
+    if device == "cpu":
+        return device, "asked for"
+    match = re.fullmatch(r"cuda(?::(\d+))?", device)
+    if match is None:
+        raise ValueError(f"device: got {device!r}, expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    index = int(match[1] or 0)
+    if obstacle := _why_no_cuda(index):
+        raise ValueError(f"device: got {device!r}, but {obstacle}; use 'auto' or 'cpu'")
+    return device, f"asked for: {_gpu_name(index)}"
+
+
+def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
+    """Resolve "auto", "float32", "float16" or "bfloat16" for a device.
+
+    Returns:
+        the name of the torch dtype and the reason for it, in words.
+
+    Raises:
+        ValueError: something else, or a format that the device computes slowly or not at all.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: got {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    if device.type == "cuda":
+        if precision == "auto":
+            return "float16", "a GPU computes fastest with it"
+        if precision == "bfloat16" and not torch.cuda.is_bf16_supported():
+            raise ValueError(
+                f"precision: got 'bfloat16', which {_gpu_name(device.index or 0)} can't compute "
+                "with; use 'float16'"
+            )
+        return precision, "asked for"
+    flag = cpu_bfloat16_flag()
+    if precision == "auto":
+        if flag:
+            return "bfloat16", f"this CPU computes with it ({flag})"
+        return "float32", f"this CPU has none of {', '.join(_BFLOAT16_FLAGS)}"
+    if precision == "float16":
+        raise ValueError(
+            "precision: got 'float16' on a CPU, where it is slower than 'float32'; use 'auto', "
+            "'float32' or 'bfloat16'"
+        )
+    if precision == "bfloat16" and not flag:
+        return precision, "asked for; slow, since this CPU only emulates it"
+    return precision, "asked for"
+
+
+def cpu_bfloat16_flag(cpu_info: Path = Path("/proc/cpuinfo")) -> str:
+    """The CPU flag that says bfloat16 products are computed in hardware; "" if there is none."""
+    try:
+        text = cpu_info.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    line = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    flags = line[1].split() if line else []
+    return next((flag for flag in _BFLOAT16_FLAGS if flag in flags), "")
+
+
+def _why_no_cuda(index: int) -> str:
+    """Why GPU number `index` can't be used; "" if it can."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return "this build of torch knows no GPU"
+    if not torch.cuda.is_available():
+        return "torch finds no GPU (is there one, and does its driver run?)"
+    if index >= torch.cuda.device_count():
+        return f"there are {torch.cuda.device_count()} GPUs, counted from 0"
+    try:
+        torch.zeros(1, device=f"cuda:{index}").add_(1.0).item()
+    except RuntimeError as error:
+        return f"{_gpu_name(index)} does not compute: {str(error).splitlines()[0]}"
+    return ""
+
+
+def _gpu_name(index: int) -> str:
+    return torch.cuda.get_device_name(index)

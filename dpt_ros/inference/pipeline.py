@@ -1,0 +1,234 @@
+"""Camera frames to everything that is wanted of them: one upload, one download."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dpt_ros.geometry.camera import Camera
+from dpt_ros.geometry.depth import DepthLimits, depth_to_millimetres, inverse_depth_to_depth
+from dpt_ros.geometry.point_cloud import PointCloudSettings, depth_to_points
+from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.inference.colormap import ColormapSettings, color_range, colorize
+from dpt_ros.inference.predictor import DepthPredictor, as_tensor, inference_errors
+from dpt_ros.model.input_transform import resize_output
+
+OUTPUTS = frozenset({"inverse_depth", "depth", "depth_mm", "color", "points"})
+_MAX_CAMERAS = 8
+_MAX_STREAMS = 32
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image and what is known of its camera."""
+
+    rgb: NDArray[np.uint8]
+    """[H, W, 3]."""
+    camera: Camera | None = None
+    """Of this image's size; None: no point cloud."""
+    scale_shift: ScaleShift | None = None
+    """None: no metres."""
+    stream: str = ""
+    """Which video it belongs to, for colours that do not flicker."""
+
+
+@dataclass(frozen=True)
+class FrameOutputs:
+    """What was wanted and possible, each [H, W, ...] and its own memory; the rest is None."""
+
+    inverse_depth: NDArray[np.float32] | None = None
+    """[H, W]."""
+    depth_m: NDArray[np.float32] | None = None
+    """[H, W] metres; NaN, +Inf and -Inf as in REP 117."""
+    depth_mm: NDArray[np.uint16] | None = None
+    """[H, W] millimetres, 0 is invalid."""
+    color: NDArray[np.uint8] | None = None
+    """[H, W, 3] rgb."""
+    points: NDArray[np.float32] | None = None
+    """[H', W', 4] x, y, z, rgb bits: `depth_to_points`."""
+    network_s: float = 0.0
+    """Seconds that the network took for the batch this frame was in."""
+
+
+class FramePipeline:
+    """Runs frames through the predictor and makes depth, colours and points on its device.
+
+    One thread at a time may use it.
+    """
+
+    def __init__(
+        self,
+        predictor: DepthPredictor,
+        depth_limits: DepthLimits | None = None,
+        point_settings: PointCloudSettings | None = None,
+        colormap: ColormapSettings | None = None,
+    ) -> None:
+        self._predictor = predictor
+        self._limits = depth_limits or DepthLimits()
+        self._points = point_settings or PointCloudSettings()
+        self._colormap = colormap or ColormapSettings()
+        self._rays: OrderedDict[Camera, Tensor] = OrderedDict()
+        self._color_ranges: OrderedDict[str, Tensor] = OrderedDict()
+
+    def process(self, frames: Sequence[Frame], wanted: frozenset[str]) -> list[FrameOutputs]:
+        """Compute what is wanted, and nothing else.
+
+        Args:
+            frames: of any sizes; those of one size share a batch.
+            wanted: names of OUTPUTS. Depth needs the frame's `scale_shift`, points its `camera`
+                too; without, they are None.
+
+        Returns:
+            the outputs, one a frame, in the order of the frames.
+
+        Raises:
+            ValueError: an unknown output, a wrong shape or type, or a camera of another size.
+            InferenceError: the network failed.
+        """
+        if unknown := wanted - OUTPUTS:
+            raise ValueError(f"wanted: got {sorted(unknown)}, expected some of {sorted(OUTPUTS)}")
+        batches: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for index, frame in enumerate(frames):
+            _check(frame)
+            if _possible(frame, wanted):
+                batches[frame.rgb.shape].append(index)
+        results = [FrameOutputs()] * len(frames)
+        for indices in batches.values():
+            outputs = self._process_batch([frames[index] for index in indices], wanted)
+            for index, output in zip(indices, outputs, strict=True):
+                results[index] = output
+        return results
+
+    @torch.inference_mode()
+    def _process_batch(self, frames: list[Frame], wanted: frozenset[str]) -> list[FrameOutputs]:
+        with inference_errors():
+            rgb = torch.stack([as_tensor(frame.rgb) for frame in frames])
+            rgb = rgb.to(self._predictor.device)
+            x = self._predictor.network_input(rgb)
+            clock = _Clock(self._predictor.device)
+            y = self._predictor.run_network(x)
+            clock.stop()
+            inverse_depth = resize_output(y, (rgb.shape[1], rgb.shape[2]))
+            outputs = [
+                self._finish(frame, rgb[i : i + 1], inverse_depth[i : i + 1], wanted)
+                for i, frame in enumerate(frames)
+            ]
+            arrays = _download(outputs)
+            return [FrameOutputs(**values, network_s=clock.seconds()) for values in arrays]
+
+    def _finish(
+        self, frame: Frame, rgb: Tensor, inverse_depth: Tensor, wanted: frozenset[str]
+    ) -> dict[str, Tensor]:
+        """One frame's outputs on the device, under the names of FrameOutputs."""
+        outputs: dict[str, Tensor] = {}
+        possible = _possible(frame, wanted)
+        if "inverse_depth" in possible:
+            outputs["inverse_depth"] = inverse_depth[0]
+        if "color" in possible:
+            limits = self._color_range(frame.stream, inverse_depth)
+            outputs["color"] = colorize(inverse_depth, self._colormap, limits)[0]
+        if frame.scale_shift is None or not possible & {"depth", "depth_mm", "points"}:
+            return outputs
+        depth_m = inverse_depth_to_depth(inverse_depth, frame.scale_shift, self._limits)
+        if "depth" in possible:
+            outputs["depth_m"] = depth_m[0]
+        if "depth_mm" in possible:
+            outputs["depth_mm"] = depth_to_millimetres(depth_m)[0]
+        if "points" in possible and frame.camera is not None:
+            rays = self._rays_of(frame.camera)
+            outputs["points"] = depth_to_points(depth_m, rays, rgb, self._points)[0]
+        return outputs
+
+    def _rays_of(self, camera: Camera) -> Tensor:
+        """The camera's rays on the device; the most recent cameras' are kept."""
+        if camera not in self._rays:
+            self._rays[camera] = camera.rays(self._predictor.device)
+            if len(self._rays) > _MAX_CAMERAS:
+                self._rays.popitem(last=False)
+        self._rays.move_to_end(camera)
+        return self._rays[camera]
+
+    def _color_range(self, stream: str, inverse_depth: Tensor) -> Tensor:
+        """The range of the colours, drawn towards that of the stream's previous frame."""
+        limits = color_range(inverse_depth, self._colormap)
+        kept = self._colormap.smoothing
+        if kept == 0.0:
+            return limits
+        previous = self._color_ranges.get(stream, limits)
+        # A frame whose range is NaN takes the previous one, and is not remembered.
+        limits = torch.where(limits.isnan(), previous, torch.lerp(limits, previous, kept))
+        self._color_ranges[stream] = limits
+        self._color_ranges.move_to_end(stream)
+        if len(self._color_ranges) > _MAX_STREAMS:
+            self._color_ranges.popitem(last=False)
+        return limits
+
+
+class _Clock:
+    """Seconds on the device between construction and `stop`, without making the device wait."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._events: list[torch.cuda.Event] = []
+        self._times_s: list[float] = []
+        self._device = device
+        self.stop()
+
+    def stop(self) -> None:
+        if self._device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(self._device))
+            self._events.append(event)
+        else:
+            self._times_s.append(time.perf_counter())
+
+    def seconds(self) -> float:
+        """What was measured; on a GPU to be asked after the download."""
+        if self._events:
+            return float(self._events[0].elapsed_time(self._events[1])) / 1000.0
+        return self._times_s[1] - self._times_s[0]
+
+
+def _possible(frame: Frame, wanted: frozenset[str]) -> frozenset[str]:
+    """What of `wanted` the frame's camera and scale allow."""
+    impossible: set[str] = set()
+    if frame.scale_shift is None:
+        impossible |= {"depth", "depth_mm", "points"}
+    if frame.camera is None:
+        impossible.add("points")
+    return wanted - impossible
+
+
+def _download(outputs: list[dict[str, Tensor]]) -> list[dict[str, Any]]:
+    """Everything to the host, with one wait for the device."""
+    device = next(iter(outputs[0].values())).device
+    if device.type == "cuda":
+        outputs = [
+            {
+                name: torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(
+                    value, non_blocking=True
+                )
+                for name, value in values.items()
+            }
+            for values in outputs
+        ]
+        torch.cuda.current_stream(device).synchronize()
+    return [{name: value.numpy() for name, value in values.items()} for values in outputs]
+
+
+def _check(frame: Frame) -> None:
+    rgb, camera = frame.rgb, frame.camera
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ValueError(f"rgb: got {rgb.dtype} {rgb.shape}, expected uint8 (H, W, 3), none 0")
+    if camera is not None and (camera.height, camera.width) != rgb.shape[:2]:
+        raise ValueError(
+            f"camera: got one of {camera.width}x{camera.height} for an image of "
+            f"{rgb.shape[1]}x{rgb.shape[0]}; use Camera.scaled"
+        )
