@@ -1,0 +1,70 @@
+"""Why nothing arrives on a topic: looks at who publishes what, and says what to change."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+
+from dpt_ros.ros.qos import subscription_mismatch
+
+
+def why_nothing_arrives(
+    node: Node, name: str, topic: str, type_name: str, profile: QoSProfile
+) -> str:
+    """One sentence for a user whose node receives nothing.
+
+    Args:
+        node: the node that subscribed.
+        name: the topic's name in the node, to remap.
+        topic: the topic's full name, after remapping.
+        type_name: what the node subscribed to, such as "sensor_msgs/msg/Image".
+        profile: the subscription's quality of service.
+    """
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        return f"nobody publishes {topic}{_others(node, name, topic, type_name)}"
+    types = sorted({publisher.topic_type for publisher in publishers})
+    if type_name not in types:
+        return f"{topic} carries {', '.join(types)}, expected {type_name}{_transport(types)}"
+    for publisher in publishers:
+        policy = _stricter_policy(profile, publisher.qos_profile)
+        if policy:
+            return subscription_mismatch(topic, policy, profile)
+    return f"{topic} has {len(publishers)} publisher(s), but nothing comes from them"
+
+
+def _others(node: Node, name: str, topic: str, type_name: str) -> str:
+    own = f"{node.get_fully_qualified_name()}/"
+    others = sorted(
+        other
+        for other, types in node.get_topic_names_and_types()
+        if type_name in types
+        and other != topic
+        and not other.startswith(own)
+        and node.count_publishers(other) > 0
+    )
+    if not others:
+        return f", and no topic carries {type_name}: is the camera's driver running?"
+    return f"; {type_name} is on {', '.join(others)}: remap with -r {name}:={others[0]}"
+
+
+def _transport(types: list[str]) -> str:
+    if "sensor_msgs/msg/CompressedImage" in types:
+        return ": set the parameter image_transport to compressed"
+    if "sensor_msgs/msg/Image" in types:
+        return ": set the parameter image_transport to raw"
+    return ""
+
+
+def _stricter_policy(asked: QoSProfile, offered: QoSProfile) -> str:
+    if (
+        asked.reliability == QoSReliabilityPolicy.RELIABLE
+        and offered.reliability == QoSReliabilityPolicy.BEST_EFFORT
+    ):
+        return "reliability"
+    if (
+        asked.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+        and offered.durability == QoSDurabilityPolicy.VOLATILE
+    ):
+        return "durability"
+    return ""

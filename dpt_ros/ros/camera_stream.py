@@ -1,0 +1,145 @@
+"""One camera: its subscriptions, mailbox and statistics. What is computed for it is elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from dpt_ros.ros.arrival import why_nothing_arrives
+from dpt_ros.ros.latest_camera import LatestCamera
+from dpt_ros.ros.mailbox import Mailbox
+from dpt_ros.ros.outputs import Outputs
+from dpt_ros.ros.qos import input_profile, overriding_options, subscription_callbacks
+from dpt_ros.ros.stamps import StampWatch
+from dpt_ros.ros.statistics import FrameStatistics
+from dpt_ros.ros.tell import Teller
+from dpt_ros.ros.topics import CameraTopics
+
+SILENCE_S = 3.0
+"""After so long without an image the diagnostics look for the reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReceivedImage:
+    """An image message, the stream it came from and when (seconds of a clock that never jumps)."""
+
+    stream: CameraStream
+    message: Any
+    received_s: float
+
+
+class CameraStream:
+    """Receives one camera's messages; every callback only puts them where the worker finds them.
+
+    Args:
+        node: makes the subscriptions and publishers.
+        topics: names of the camera's topics.
+        ready: the condition of the worker that serves all cameras.
+        teller: says what is wrong, at most once a second.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        topics: CameraTopics,
+        ready: threading.Condition,
+        teller: Teller,
+    ) -> None:
+        self._node = node
+        self._topics = topics
+        self._teller = teller
+        self._subscriptions: list[Subscription[Any]] = []
+        self._subscribed_s = 0.0
+        self._type: Any = Image
+        self._profile = input_profile()
+        self.name = topics.name
+        self.image_topic = node.resolve_topic_name(topics.image)
+        self.camera_info_topic = node.resolve_topic_name(topics.camera_info)
+        self.mailbox: Mailbox[ReceivedImage] = Mailbox(ready)
+        self.camera = LatestCamera(self.camera_info_topic)
+        self.statistics = FrameStatistics()
+        self.stamps = StampWatch()
+        self.outputs = Outputs(node, topics.output_prefix, self._tell_qos)
+        self.qos_trouble: dict[str, str] = {}
+        self.why_not: dict[str, str] = {}
+        """Output that somebody listens to -> why it is not published."""
+        self.reported_counts: dict[str, int] = {}
+
+    def subscribe(self, transport: str) -> None:
+        """Start to listen; `transport` is "raw" or "compressed"."""
+        self._type = CompressedImage if transport == "compressed" else Image
+        self.image_topic = self._transport_topic(transport)
+        self._profile = self._subscribe(self._type, self.image_topic, self._on_image)
+        self._subscribe(CameraInfo, self.camera_info_topic, self.camera.update)
+        self._subscribed_s = time.monotonic()
+
+    def unsubscribe(self) -> None:
+        """Listen no more, and drop what was not taken."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+        self.mailbox.take()
+        self.camera.forget()
+        self.stamps.forget()
+        self.qos_trouble.clear()
+
+    def forget_clock(self) -> None:
+        """The node's clock jumped: what was measured against it says nothing any more."""
+        self.statistics.forget_latencies()
+        self.stamps.forget()
+
+    def silence(self) -> str:
+        """Why no image comes; "" while images come or the stream is not old enough to tell."""
+        now_s = time.monotonic()
+        since_s = self.statistics.seconds_since_arrival(now_s)
+        if not self._subscriptions or now_s - self._subscribed_s < SILENCE_S:
+            return ""
+        if since_s is not None and since_s < SILENCE_S:
+            return ""
+        type_name = f"sensor_msgs/msg/{self._type.__name__}"
+        return why_nothing_arrives(
+            self._node, self._topics.image, self.image_topic, type_name, self._profile
+        )
+
+    def _transport_topic(self, transport: str) -> str:
+        topic = self._node.resolve_topic_name(self._topics.image)
+        if transport == "raw" or topic.endswith(f"/{transport}"):
+            return topic
+        # image_transport's name, unless the user remapped that very name.
+        name = f"{self._topics.image}/{transport}"
+        remapped = self._node.resolve_topic_name(name)
+        if remapped != self._node.resolve_topic_name(name, only_expand=True):
+            return remapped
+        return f"{topic}/{transport}"
+
+    def _subscribe(self, message_type: Any, topic: str, callback: Any) -> Any:
+        profile = input_profile()
+        self._subscriptions.append(
+            self._node.create_subscription(
+                message_type,
+                topic,
+                callback,
+                profile,
+                event_callbacks=subscription_callbacks(topic, profile, self._tell_qos_of(topic)),
+                qos_overriding_options=overriding_options(),
+            )
+        )
+        return profile
+
+    def _on_image(self, message: Any) -> None:
+        now_s = time.monotonic()
+        overwritten = self.mailbox.put(ReceivedImage(self, message, now_s))
+        self.statistics.arrived(now_s, overwritten)
+
+    def _tell_qos_of(self, topic: str) -> Any:
+        return lambda text: self._tell_qos(topic, text)
+
+    def _tell_qos(self, topic: str, text: str) -> None:
+        self.qos_trouble[topic] = text
+        self._teller.tell(f"qos {topic}", text)

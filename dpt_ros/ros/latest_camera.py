@@ -1,0 +1,87 @@
+"""The last CameraInfo of a stream, as the camera of its images. Knows no rclpy."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from dpt_ros.geometry.camera import Camera
+from dpt_ros.messages.camera_info import camera_from_info
+from dpt_ros.messages.errors import MessageError
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraOfImage:
+    """What is known of an image's camera: `camera` and the message it came from, or why not."""
+
+    camera: Camera | None = None
+    info: Any | None = None
+    why_not: str = ""
+
+
+class LatestCamera:
+    """Keeps the newest CameraInfo (no synchronisation: cameras rarely change) and reads it once.
+
+    Args:
+        topic: where CameraInfo is expected, for messages.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._info: Any | None = None
+        self._key: tuple[Any, ...] | None = None
+        self._known = CameraOfImage()
+
+    def update(self, info: Any) -> None:
+        """Keep a CameraInfo message; cheap, for the subscription's callback."""
+        self._info = info
+
+    def forget(self) -> None:
+        """Drop the CameraInfo, since nobody listens any more."""
+        self._info = None
+        self._key = None
+
+    @property
+    def has_info(self) -> bool:
+        """Whether a CameraInfo came."""
+        return self._info is not None
+
+    def of_image(self, width: int, height: int, rectified: bool) -> CameraOfImage:
+        """The camera of an image of `width` x `height` pixels.
+
+        Args:
+            width: of the image.
+            height: of the image.
+            rectified: True to read the rectified camera (P), False the raw one (K and D).
+        """
+        info = self._info
+        if info is None:
+            return CameraOfImage(why_not=f"no camera_info on {self._topic}")
+        key = (rectified, width, height, *_content(info))
+        if key != self._key:
+            self._known = self._read(info, width, height, rectified)
+            self._key = key
+        return self._known
+
+    def _read(self, info: Any, width: int, height: int, rectified: bool) -> CameraOfImage:
+        try:
+            camera = camera_from_info(info, rectified, width, height)
+        except MessageError as error:  # uncalibrated, of another shape, or broken
+            return CameraOfImage(why_not=f"{self._topic}: {error}")
+        return CameraOfImage(camera, info)
+
+
+def _content(info: Any) -> tuple[Any, ...]:
+    roi = info.roi
+    return (
+        info.width,
+        info.height,
+        info.distortion_model,
+        tuple(info.d),
+        bytes(memoryview(info.k)),
+        bytes(memoryview(info.r)),
+        bytes(memoryview(info.p)),
+        info.binning_x,
+        info.binning_y,
+        (roi.x_offset, roi.y_offset, roi.width, roi.height, roi.do_rectify),
+    )

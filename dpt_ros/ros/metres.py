@@ -1,0 +1,135 @@
+"""Where metres come from: a calibration file, the model's card, or nowhere. Knows no rclpy.
+
+A metre is only published when it is earned: by a calibration made with this model, these weights,
+this network size and a camera of this field of view, or by a model that was trained on metres.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dpt_ros.geometry.calibration import (
+    Calibration,
+    CalibrationError,
+    check_calibration,
+    load_calibration,
+)
+from dpt_ros.geometry.camera import Camera
+from dpt_ros.geometry.scale_shift import ScaleShift
+
+if TYPE_CHECKING:
+    from dpt_ros.inference import DepthPredictor
+
+FOCAL_TOLERANCE = 0.01
+"""Relative difference of focal length per image side up to which it is the calibrated camera."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MetresOfImage:
+    """Scale and shift for one image, or why it has none."""
+
+    scale_shift: ScaleShift | None = None
+    why_not: str = ""
+
+
+class Metres:
+    """Decides for each image whether its depth can be given in metres.
+
+    Args:
+        predictor: the model that is loaded.
+        calibration_path: a calibration file; "" for none.
+
+    Raises:
+        CalibrationError: the file cannot be read, or belongs to another model or other weights.
+    """
+
+    def __init__(self, predictor: DepthPredictor, calibration_path: str) -> None:
+        self._predictor = predictor
+        self._path = calibration_path
+        self._calibration: Calibration | None = None
+        self._key: tuple[int, int, Camera | None] | None = None
+        self._known = MetresOfImage()
+        if calibration_path:
+            self._calibration = load_calibration(Path(calibration_path).expanduser())
+            size = (self._calibration.network_height, self._calibration.network_width)
+            self._check(self._calibration, size)
+
+    @property
+    def source(self) -> str:
+        """What makes depth metric, for people."""
+        if self._calibration is not None:
+            pair = self._calibration.scale_shift
+            return f"{self._path} (scale {pair.scale:g}, shift {pair.shift:g})"
+        pair_of_card = self._predictor.metric_scale_shift
+        if pair_of_card is not None:
+            return (
+                f"the model's own (scale {pair_of_card.scale:g}, shift {pair_of_card.shift:g}; "
+                "true for cameras like those it was trained with)"
+            )
+        return "none"
+
+    @property
+    def range_m(self) -> tuple[float, float] | None:
+        """The range of depth for which the calibration holds; None if not limited."""
+        if self._calibration is None:
+            return None
+        return self._calibration.near_m, self._calibration.far_m
+
+    def of_image(self, width: int, height: int, camera: Camera | None) -> MetresOfImage:
+        """Scale and shift for an image of `width` x `height` pixels, seen by `camera`."""
+        key = (width, height, camera)
+        if key != self._key:
+            self._known = self._decide(width, height, camera)
+            self._key = key
+        return self._known
+
+    def _decide(self, width: int, height: int, camera: Camera | None) -> MetresOfImage:
+        calibration = self._calibration
+        if calibration is None:
+            scale_shift = self._predictor.metric_scale_shift
+            if scale_shift is None:
+                return MetresOfImage(
+                    why_not=f"{self._predictor.model_name} gives relative inverse depth: set the "
+                    "parameter calibration for metres"
+                )
+            return MetresOfImage(scale_shift)
+        try:
+            self._check(calibration, self._predictor.network_size(height, width))
+        except CalibrationError as error:
+            return MetresOfImage(why_not=str(error))
+        if calibration.camera is not None and camera is not None:
+            difference = _other_view(calibration.camera, camera)
+            if difference:
+                return MetresOfImage(why_not=f"{self._path}: {difference}")
+        return MetresOfImage(calibration.scale_shift)
+
+    def _check(self, calibration: Calibration, network_size: tuple[int, int]) -> None:
+        try:
+            check_calibration(
+                calibration,
+                model=self._predictor.model_name,
+                checkpoint_sha256=self._predictor.checkpoint_sha256,
+                network_size=network_size,
+            )
+        except CalibrationError as error:
+            raise CalibrationError(f"{self._path}: {error}") from error
+
+
+def _other_view(calibrated: Camera, camera: Camera) -> str:
+    """How the field of view differs from the calibrated one; "" if it does not.
+
+    The network sees the image resized, so that what counts is the focal length per image side.
+    """
+    pairs = (
+        ("fx / width", calibrated.fx_px / calibrated.width, camera.fx_px / camera.width),
+        ("fy / height", calibrated.fy_px / calibrated.height, camera.fy_px / camera.height),
+    )
+    for name, expected, got in pairs:
+        if abs(got - expected) > FOCAL_TOLERANCE * expected:
+            return (
+                f"was made with another camera: {name} is {got:.4f}, expected {expected:.4f}; "
+                "fit a calibration for this camera"
+            )
+    return ""

@@ -1,0 +1,92 @@
+"""The one network of the node: loaded, run, and its device memory given back. Knows no rclpy."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from dpt_ros.config import ConfigError
+from dpt_ros.geometry.depth import DepthLimits
+from dpt_ros.inference import DepthPredictor
+from dpt_ros.inference.pipeline import Frame, FrameOutputs, FramePipeline
+
+if TYPE_CHECKING:
+    from dpt_ros.ros.settings import NodeSettings
+
+
+class Network:
+    """A predictor, and the pipeline that goes with the settings in force.
+
+    Args:
+        predictor: the loaded model.
+        settings: of the node.
+    """
+
+    def __init__(self, predictor: DepthPredictor, settings: NodeSettings) -> None:
+        self.predictor = predictor
+        self.range_m: tuple[float, float] | None = None
+        self._pipeline = self._make_pipeline(settings)
+
+    @classmethod
+    def load(cls, settings: NodeSettings) -> Network:
+        """Load the model that the settings name.
+
+        Raises:
+            ValueError: unknown model or setting, or weights that do not fit.
+            FileNotFoundError: no weights.
+        """
+        predictor = DepthPredictor.from_model(
+            settings.model,
+            checkpoint=settings.checkpoint or None,
+            device=settings.device,
+            precision=settings.precision,
+            compile=settings.compile,
+        )
+        return cls(predictor, settings)
+
+    def apply(self, settings: NodeSettings) -> None:
+        """Take new depth limits, cloud and colour settings from the next frame on.
+
+        Raises:
+            ConfigError: no depth is left within the limits and the calibration's range.
+        """
+        self._pipeline = self._make_pipeline(settings)
+
+    def process(self, frames: Sequence[Frame], wanted: frozenset[str]) -> list[FrameOutputs]:
+        """Run frames, those of one size as one batch; see `FramePipeline.process`."""
+        return self._pipeline.process(frames, wanted)
+
+    def recover(self) -> None:
+        """After a failure: give back what the allocator holds, so that the next frame can run."""
+        if self.predictor.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def memory_mib(self) -> float | None:
+        """Device memory that tensors of this process hold; None on the CPU."""
+        if self.predictor.device.type != "cuda":
+            return None
+        return torch.cuda.memory_allocated(self.predictor.device) / 2**20
+
+    def free(self) -> None:
+        """Forget the model and give its device memory back; the object is of no use afterwards."""
+        is_cuda = self.predictor.device.type == "cuda"
+        del self.predictor, self._pipeline
+        gc.collect()
+        if is_cuda:
+            torch.cuda.empty_cache()
+
+    def _make_pipeline(self, settings: NodeSettings) -> FramePipeline:
+        limits = settings.depth
+        if self.range_m is not None:
+            near_m = max(self.range_m[0], limits.near_m)
+            far_m = min(self.range_m[1], limits.far_m)
+            if near_m >= far_m:
+                raise ConfigError(
+                    f"depth.near_m {limits.near_m:g} to depth.far_m {limits.far_m:g} lies outside "
+                    f"of the calibration's range, {self.range_m[0]:g} to {self.range_m[1]:g} m"
+                )
+            limits = DepthLimits(near_m, far_m)
+        return FramePipeline(self.predictor, limits, settings.points, settings.color)

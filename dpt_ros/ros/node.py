@@ -1,0 +1,244 @@
+"""The lifecycle node `dpt`: wires parameters, cameras, the network and the diagnostics."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType, JumpThreshold  # type: ignore[attr-defined]
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from dpt_ros.ros.camera_stream import CameraStream, ReceivedImage
+from dpt_ros.ros.diagnostics import NodeState, camera_status, network_status
+from dpt_ros.ros.metres import Metres
+from dpt_ros.ros.parameters import NodeParameters
+from dpt_ros.ros.settings import NodeSettings
+from dpt_ros.ros.tell import Teller
+from dpt_ros.ros.topics import CameraTopics
+from dpt_ros.ros.worker import Worker
+
+if TYPE_CHECKING:
+    from dpt_ros.ros.network import Network
+    from dpt_ros.ros.processing import Processor
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+STOP_S = 30.0
+"""How long a transition waits for the frame in work; a full-size network on a CPU takes seconds."""
+
+
+class DepthNode(LifecycleNode):
+    """Depth from cameras; configures and activates itself unless `autostart` is false.
+
+    Raises:
+        ConfigError: a parameter given at the start is of the wrong type or out of range.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("dpt", automatically_declare_parameters_from_overrides=True)
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._teller = Teller(self.get_logger().warning)
+        self._ready = threading.Condition()
+        self._network: Network | None = None
+        self._metres: Metres | None = None
+        self._processor: Processor | None = None
+        self._worker: Worker[ReceivedImage] | None = None
+        self._streams: list[CameraStream] = []
+        self._configure_error = ""
+        self._settings = NodeParameters(
+            self, NodeSettings, lambda: self._network is not None, self._apply
+        )
+        if self._settings.unknown:
+            self.get_logger().warning(self._settings.unknown_message())
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(1.0, self._publish_diagnostics, clock=self._steady_clock)
+        self._clock_watch = self.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+            ),
+            post_callback=self._on_clock_jump,
+        )
+        if self._settings.config.autostart:
+            self._start_timer = self.create_timer(0.0, self._autostart, clock=self._steady_clock)
+
+    def _autostart(self) -> None:
+        self._start_timer.cancel()
+        if self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    # Transitions. rclpy swallows exceptions of these callbacks, so that each tells of its own.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the weights and the calibration, and make the publishers."""
+        settings = self._settings.config
+        self._configure_error = ""
+        try:
+            from dpt_ros.ros.network import Network  # takes seconds: what it imports is large
+
+            self._network = Network.load(settings)
+            self._metres = Metres(self._network.predictor, settings.calibration)
+            self._network.range_m = self._metres.range_m
+            self._network.apply(settings)
+            self._streams = [
+                CameraStream(self, topics, self._ready, self._teller)
+                for topics in (CameraTopics(),)
+            ]
+            for stream in self._streams:
+                stream.outputs.open(settings.publish_millimetres)
+        except Exception as error:
+            return self._configure_failed(error)
+        self._tell_configured(self._network, self._metres)
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen to the cameras and start the worker."""
+        return self._guarded("activate", self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen no more, and wait for the frame in work."""
+        return self._guarded("deactivate", lambda: self._deactivate(STOP_S))
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take the publishers away and give the device's memory back."""
+        return self._guarded("cleanup", self._clean_up)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and give everything back, from whatever state."""
+
+        def stop() -> None:
+            self._deactivate(STOP_S)
+            self._clean_up()
+
+        return self._guarded("shutdown", stop)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Stop the worker before the process ends; False if it is still busy."""
+        try:
+            self._deactivate(timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def _activate(self) -> None:
+        if self._network is None or self._metres is None:
+            raise RuntimeError("the node is not configured")
+        from dpt_ros.ros.processing import Processor
+
+        self._processor = Processor(
+            self._network,
+            self._metres,
+            lambda: self._settings.config,
+            lambda: self.get_clock().now().nanoseconds,
+            self._teller,
+        )
+        self._worker = Worker(
+            self._ready,
+            [stream.mailbox for stream in self._streams],
+            self._processor.process,
+            self._on_worker_error,
+        )
+        # The model and everything imported stay: keep the garbage collector from walking them.
+        gc.collect()
+        gc.freeze()
+        self._worker.start()
+        for stream in self._streams:
+            stream.subscribe(self._settings.config.image_transport)
+            self.get_logger().info(
+                f"listening to {stream.image_topic} and {stream.camera_info_topic}"
+            )
+
+    def _deactivate(self, timeout_s: float) -> None:
+        for stream in self._streams:
+            stream.unsubscribe()
+        if self._worker is not None and not self._worker.stop(timeout_s):
+            raise TimeoutError(f"the frame in work did not end within {timeout_s:g} s")
+        self._worker = None
+        self._processor = None
+
+    def _clean_up(self) -> None:
+        for stream in self._streams:
+            stream.outputs.close()
+        self._streams = []
+        self._metres = None
+        network, self._network = self._network, None
+        gc.unfreeze()
+        if network is not None:
+            network.free()
+
+    def _guarded(self, name: str, action: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            action()
+        except Exception as error:
+            self.get_logger().error(f"{name} failed: {type(error).__name__}: {error}")
+            self.get_logger().debug(traceback.format_exc())
+            return FAILURE
+        return SUCCESS
+
+    def _configure_failed(self, error: Exception) -> TransitionCallbackReturn:
+        if not self.context.ok():
+            raise KeyboardInterrupt from error  # a signal shut ROS down while the model loaded
+        expected = isinstance(error, (ValueError, OSError, ImportError))
+        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        self._clean_up()
+        self._configure_error = text
+        name = self.get_fully_qualified_name()
+        self.get_logger().error(
+            f"configure failed: {text}\nSet the parameter right (ros2 param set {name} ...), then: "
+            f"ros2 lifecycle set {name} configure; ros2 lifecycle set {name} activate"
+        )
+        if not expected:
+            self.get_logger().error(traceback.format_exc())
+        return FAILURE
+
+    def _tell_configured(self, network: Network, metres: Metres) -> None:
+        predictor = network.predictor
+        log = self.get_logger().info
+        log(f"{predictor.model_name} from {predictor.checkpoint_path}")
+        log(f"device {predictor.device}: {predictor.device_reason}")
+        log(f"precision {predictor.precision}: {predictor.precision_reason}")
+        if metres.source == "none":
+            log("metres from: none, so no depth and no points; set the parameter calibration")
+        else:
+            log(f"metres from: {metres.source}")
+
+    def _apply(self, settings: NodeSettings) -> None:
+        """Put live parameters in force."""
+        if self._network is not None:
+            self._network.apply(settings)
+        for stream in self._streams:
+            stream.outputs.set_millimetres(settings.publish_millimetres)
+
+    def _on_worker_error(self, error: Exception) -> None:
+        if not self.context.ok():
+            return  # shutting down: publishers are gone
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self._teller.tell("worker", f"a frame was lost to an unexpected error:\n{text}")
+        if self._processor is not None:
+            self._processor.report(error)
+
+    def _on_clock_jump(self, jump: object) -> None:
+        for stream in self._streams:
+            stream.forget_clock()
+
+    def _publish_diagnostics(self) -> None:
+        state = self._state()
+        prefix = self.get_fully_qualified_name().lstrip("/")
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.status = [network_status(prefix, state, self._settings.config, self._network)]
+        message.status += [
+            camera_status(prefix, stream, self._metres, state) for stream in self._streams
+        ]
+        self._diagnostics.publish(message)
+
+    def _state(self) -> NodeState:
+        if self._processor is None or self._worker is None:
+            label = "unconfigured" if self._network is None else "inactive"
+            return NodeState(label, configure_error=self._configure_error)
+        if not self._worker.is_alive():
+            return NodeState("active", failure="the worker's thread ended: restart the node")
+        return NodeState("active", failure=self._processor.failure())

@@ -1,0 +1,98 @@
+"""The node in a process of its own, for the demo and the benchmark."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+STOP_S = 10.0
+
+
+class NodeProcess:
+    """Runs `depth_node` while used as a context manager.
+
+    It is found by processes of this machine in the same ROS domain only. Its output goes to a
+    file, so that a terminal stays readable; `log()` reads it.
+
+    Args:
+        parameters: ROS parameters of the node; others keep their defaults.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        self._parameters = dict(parameters)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.NamedTemporaryFile(prefix="dpt_ros_node_", suffix=".log")  # noqa: SIM115
+
+    def __enter__(self) -> NodeProcess:
+        command = [sys.executable, "-m", "dpt_ros.ros.main", "--ros-args"]
+        for name, value in self._parameters.items():
+            command += ["-p", f"{name}:={_yaml(value)}"]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
+        )
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._log.close()
+
+    def check(self) -> None:
+        """Raise if the node has ended or could not be configured.
+
+        Raises:
+            RuntimeError: with what the node said.
+        """
+        log = self.log()
+        ended = self._process is not None and self._process.poll() is not None
+        if ended or "configure failed" in log:
+            raise RuntimeError(f"the node did not start:\n{log.strip()}")
+
+    def log(self) -> str:
+        """What the node printed so far."""
+        return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
+
+    def resident_mib(self) -> float:
+        """Memory that the process holds (resident set)."""
+        if self._process is None:
+            return 0.0
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def isolate() -> None:
+    """Keep what this process starts apart from robots and other runs on the network.
+
+    Sets ROS_DOMAIN_ID, unless it is set, to one that is unlikely to be in use, and discovery to
+    this machine. To be called before rclpy.init().
+    """
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_LOCALHOST_ONLY"] = "1"  # before Iron
+    os.environ.pop("ROS_STATIC_PEERS", None)
+
+
+def _yaml(value: Any) -> str:
+    """A parameter value as `-p name:=value` takes it: a string stays one even if it is "12"."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    escaped = str(value).replace("'", "''")
+    return f"'{escaped}'"

@@ -1,0 +1,222 @@
+"""A batch of images, one a camera at most, through the network and out. Runs in the worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpt_ros.inference.pipeline import Frame, FrameOutputs
+from dpt_ros.messages.camera_info import scaled_camera_info
+from dpt_ros.messages.decode import image_to_rgb
+from dpt_ros.messages.errors import MessageError
+from dpt_ros.ros.camera_stream import CameraStream, ReceivedImage
+from dpt_ros.ros.latest_camera import CameraOfImage
+from dpt_ros.ros.metres import Metres, MetresOfImage
+from dpt_ros.ros.stamps import NANOSECONDS, PLAUSIBLE_AGE_S
+from dpt_ros.ros.statistics import FrameTimes
+from dpt_ros.ros.tell import Teller
+from dpt_ros.ros.topics import FROM_NETWORK, NEEDS_CAMERA, NEEDS_METRES
+
+if TYPE_CHECKING:
+    from dpt_ros.ros.network import Network
+    from dpt_ros.ros.settings import NodeSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedImage:
+    """An image ready for the network, with what is known of its camera and its metres."""
+
+    received: ReceivedImage
+    rgb: NDArray[np.uint8]
+    camera: CameraOfImage
+    metres: MetresOfImage
+    wanted: frozenset[str]
+    taken_s: float
+    decoded_s: float
+
+    @property
+    def stream(self) -> CameraStream:
+        """The stream the image came from."""
+        return self.received.stream
+
+    @property
+    def frame(self) -> Frame:
+        """What the pipeline takes."""
+        return Frame(self.rgb, self.camera.camera, self.metres.scale_shift, self.stream.name)
+
+
+class Processor:
+    """Takes a batch of images to published messages.
+
+    Args:
+        network: the one network that serves all cameras.
+        metres: tells which images have metres.
+        settings: gives the settings in force.
+        now_ns: the node's clock.
+        teller: says what is wrong, at most once a second.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        metres: Metres,
+        settings: Callable[[], NodeSettings],
+        now_ns: Callable[[], int],
+        teller: Teller,
+    ) -> None:
+        self._network = network
+        self._metres = metres
+        self._settings = settings
+        self._now_ns = now_ns
+        self._teller = teller
+        self._idle_since_s = time.monotonic()
+        self._failure = ""
+        self._recovered = True
+
+    def process(self, batch: Sequence[ReceivedImage]) -> None:
+        """Decode, run the network and publish; a bad image costs no more than itself."""
+        taken_s = time.monotonic()
+        try:
+            prepared = [
+                image for item in batch if (image := self._prepare(item, taken_s)) is not None
+            ]
+            self._infer(prepared)
+        finally:
+            self._idle_since_s = time.monotonic()
+
+    def report(self, error: Exception) -> None:
+        """Note an error that nobody expected, so that the diagnostics show it."""
+        self._fail(f"{type(error).__name__}: {error}")
+
+    def failure(self) -> str:
+        """What failed since this was asked the last time, or fails still; "" if nothing does."""
+        text = self._failure
+        if self._recovered:
+            self._failure = ""
+        return text
+
+    def _prepare(self, received: ReceivedImage, taken_s: float) -> PreparedImage | None:
+        stream, message = received.stream, received.message
+        if self._is_stale(stream, message):
+            stream.statistics.count("stale")
+            return None
+        subscribed = stream.outputs.subscribed()
+        if not subscribed:
+            stream.statistics.count("not wanted")
+            stream.why_not = {}
+            return None
+        try:
+            rgb = image_to_rgb(message)
+        except MessageError as error:
+            stream.statistics.count("undecodable")
+            self._teller.tell("undecodable", f"{stream.image_topic}: image dropped: {error}")
+            return None
+        height, width = rgb.shape[:2]
+        camera = stream.camera.of_image(width, height, self._settings().rectified)
+        metres = self._metres.of_image(width, height, camera.camera)
+        stream.why_not = self._explain(stream, subscribed, camera, metres)
+        return PreparedImage(
+            received=received,
+            rgb=rgb,
+            camera=camera,
+            metres=metres,
+            wanted=subscribed - stream.why_not.keys(),
+            taken_s=taken_s,
+            decoded_s=time.monotonic(),
+        )
+
+    def _is_stale(self, stream: CameraStream, message: Any) -> bool:
+        stamp = message.header.stamp
+        verdict = stream.stamps.look(stamp.sec * NANOSECONDS + stamp.nanosec, self._now_ns())
+        if verdict.oddity:
+            self._teller.tell("stamp", f"{stream.image_topic}: {verdict.oddity}")
+        limit_s = self._settings().max_age_s
+        if limit_s == 0.0 or verdict.age_s is None or verdict.age_s <= limit_s:
+            return False
+        self._teller.tell(
+            "stale",
+            f"{stream.image_topic}: image dropped: {verdict.age_s:.2f} s old, "
+            f"max_age_s is {limit_s:g}",
+        )
+        return True
+
+    def _explain(
+        self,
+        stream: CameraStream,
+        subscribed: frozenset[str],
+        camera: CameraOfImage,
+        metres: MetresOfImage,
+    ) -> dict[str, str]:
+        """Why outputs that somebody listens to are not published."""
+        why_not: dict[str, str] = {}
+        for name in sorted(subscribed):
+            if name in NEEDS_METRES and metres.scale_shift is None:
+                why_not[name] = metres.why_not
+            elif name in NEEDS_CAMERA and camera.camera is None:
+                why_not[name] = camera.why_not
+        for kind, reason in (("metres", metres.why_not), ("camera_info", camera.why_not)):
+            affected = [stream.outputs.topic(name) for name in why_not if why_not[name] == reason]
+            text = f"not published: {', '.join(affected)}: {reason}" if reason and affected else ""
+            self._teller.tell_change(f"{stream.name} {kind}", text)
+        return why_not
+
+    def _infer(self, prepared: list[PreparedImage]) -> None:
+        """Run those that want the network as one batch; if it fails, each for itself."""
+        images = [image for image in prepared if image.wanted & FROM_NETWORK]
+        if not images:
+            return
+        try:
+            results = self._network.process(
+                [image.frame for image in images],
+                frozenset().union(*(image.wanted for image in images)) & FROM_NETWORK,
+            )
+        except Exception as error:  # out of memory, a device that is gone, ...
+            self._network.recover()
+            if len(images) > 1:
+                for image in images:
+                    self._infer([image])
+            else:
+                self._drop(images[0], error)
+            return
+        processed_s = time.monotonic()
+        for image, result in zip(images, results, strict=True):
+            self._publish(image, result, processed_s)
+        self._recovered = True
+
+    def _publish(self, image: PreparedImage, result: FrameOutputs, processed_s: float) -> None:
+        header = image.received.message.header
+        info = None
+        if "depth_info" in image.wanted:
+            height, width = image.rgb.shape[:2]
+            info = scaled_camera_info(image.camera.info, width, height, header)
+        image.stream.outputs.publish(header, result, info)
+        published_s = time.monotonic()
+        times = FrameTimes(
+            received=image.received.received_s,
+            idle_since=self._idle_since_s,
+            taken=image.taken_s,
+            decoded=image.decoded_s,
+            processed=processed_s,
+            network_s=result.network_s,
+            published=published_s,
+        )
+        image.stream.statistics.finished(times, self._latency_s(header.stamp))
+
+    def _latency_s(self, stamp: Any) -> float | None:
+        stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
+        latency_s = (self._now_ns() - stamp_ns) / NANOSECONDS
+        return latency_s if stamp_ns and 0.0 <= latency_s <= PLAUSIBLE_AGE_S else None
+
+    def _drop(self, image: PreparedImage, error: Exception) -> None:
+        image.stream.statistics.count("failed")
+        self._fail(f"frame dropped: {type(error).__name__}: {error}")
+
+    def _fail(self, text: str) -> None:
+        self._recovered = False
+        self._failure = text
+        self._teller.tell("failed", text)

@@ -1,0 +1,110 @@
+"""Quality of service: the profiles the node uses, and what to change when they do not match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.qos import (
+    QoSDurabilityPolicy,
+    QoSHistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    QoSReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
+
+def input_profile() -> QoSProfile:
+    """Sensor data, newest only: matches every publisher, reliable or not."""
+    return QoSProfile(
+        history=QoSHistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=QoSReliabilityPolicy.BEST_EFFORT,
+        durability=QoSDurabilityPolicy.VOLATILE,
+    )
+
+
+def output_profile() -> QoSProfile:
+    """Reliable, which RViz and depth_image_proc ask for; best-effort subscribers match as well."""
+    return QoSProfile(
+        history=QoSHistoryPolicy.KEEP_LAST,
+        depth=2,
+        reliability=QoSReliabilityPolicy.RELIABLE,
+        durability=QoSDurabilityPolicy.VOLATILE,
+    )
+
+
+def overriding_options() -> QoSOverridingOptions:
+    """The policies a user may override with `qos_overrides.TOPIC.publisher.reliability`, ..."""
+    return QoSOverridingOptions(
+        policy_kinds=(
+            QoSPolicyKind.HISTORY,
+            QoSPolicyKind.DEPTH,
+            QoSPolicyKind.RELIABILITY,
+            QoSPolicyKind.DURABILITY,
+        )
+    )
+
+
+def subscription_mismatch(topic: str, policy: str, profile: QoSProfile) -> str:
+    """What to do when a publisher on `topic` offers less than this node's subscription asks."""
+    asked = _value_of(profile, policy)
+    return (
+        f"QoS mismatch on {topic}: a publisher offers less than the {policy} {asked} that this "
+        "node asks for, so its messages do not arrive; "
+        f"set the parameter qos_overrides.{topic}.subscription.{policy} to "
+        f"{_WEAKEST.get(policy, 'what the publisher offers')}"
+    )
+
+
+def publisher_mismatch(topic: str, policy: str, profile: QoSProfile) -> str:
+    """What to do when a subscriber of `topic` asks for more than this node's publisher offers."""
+    offered = _value_of(profile, policy)
+    strongest = _STRONGEST.get(policy, "what the subscriber asks for")
+    return (
+        f"QoS mismatch on {topic}: a subscriber asks for more than the {policy} {offered} that "
+        f"this node offers, so it receives nothing; subscribe with {policy} {offered}, or set "
+        f"the parameter qos_overrides.{topic}.publisher.{policy} to {strongest}"
+    )
+
+
+def subscription_callbacks(
+    topic: str, profile: QoSProfile, tell: Callable[[str], None]
+) -> SubscriptionEventCallbacks:
+    """Callbacks that hand the sentence about a mismatch to `tell`."""
+
+    def incompatible(event: Any) -> None:
+        tell(subscription_mismatch(topic, _policy_name(event), profile))
+
+    return SubscriptionEventCallbacks(incompatible_qos=incompatible)
+
+
+def publisher_callbacks(
+    topic: str, profile: QoSProfile, tell: Callable[[str], None]
+) -> PublisherEventCallbacks:
+    """Callbacks that hand the sentence about a mismatch to `tell`."""
+
+    def incompatible(event: Any) -> None:
+        tell(publisher_mismatch(topic, _policy_name(event), profile))
+
+    return PublisherEventCallbacks(incompatible_qos=incompatible)
+
+
+_WEAKEST = {"reliability": "best_effort", "durability": "volatile"}
+_STRONGEST = {"reliability": "reliable", "durability": "transient_local"}
+
+
+def _policy_name(event: Any) -> str:
+    return qos_policy_name_from_kind(event.last_policy_kind).lower().removesuffix("_qos_policy")
+
+
+def _value_of(profile: QoSProfile, policy: str) -> str:
+    value = getattr(profile, policy, "policy")
+    return str(getattr(value, "name", value)).lower()

@@ -1,0 +1,38 @@
+"""The topics of one camera: their names and what they carry."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+OUTPUTS = {
+    "inverse_depth": ("inverse_depth/image", Image),
+    "depth": ("depth/image_rect", Image),
+    "depth_info": ("depth/camera_info", CameraInfo),
+    "depth_mm": ("depth/image_raw", Image),
+    "color": ("color/image", Image),
+    "points": ("points", PointCloud2),
+}
+"""Output -> topic below the camera's prefix, and type."""
+
+NEEDS_METRES = frozenset({"depth", "depth_info", "depth_mm", "points"})
+NEEDS_CAMERA = frozenset({"depth_info", "points"})
+FROM_NETWORK = frozenset(OUTPUTS) - {"depth_info"}
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraTopics:
+    """Relative names of a camera's topics, before remapping.
+
+    Args:
+        name: what the camera is called in diagnostics.
+        image: Image; with compressed transport CompressedImage on `image`/compressed.
+        camera_info: CameraInfo.
+        output_prefix: what stands before the names in `OUTPUTS`.
+    """
+
+    name: str = "camera"
+    image: str = "image_rect"
+    camera_info: str = "camera_info"
+    output_prefix: str = "~/"

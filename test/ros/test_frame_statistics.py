@@ -1,0 +1,76 @@
+"""Rates, percentiles and stage times, worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from dpt_ros.ros.statistics import FrameStatistics, FrameTimes, percentile, rate_hz
+
+
+def frame(published: float = 10.100, idle_since: float = 9.0) -> FrameTimes:
+    """Received at 10.000, taken 2 ms later, decoded in 1 ms, 50 ms in the network."""
+    return FrameTimes(
+        received=10.000,
+        idle_since=idle_since,
+        taken=10.002,
+        decoded=10.003,
+        processed=10.060,
+        network_s=0.050,
+        published=published,
+    )
+
+
+def test_stages_add_up_to_what_lies_between_received_and_published() -> None:
+    stages_s = frame().stages_s
+    expected = {
+        "receive": 0.002,
+        "decode": 0.001,
+        "network": 0.050,
+        "post": 0.007,
+        "publish": 0.040,
+        "overhead": 0.050,
+    }
+    assert stages_s == pytest.approx(expected)
+
+
+def test_waiting_for_the_frame_before_is_no_overhead() -> None:
+    stages_s = frame(idle_since=10.0015).stages_s
+    assert stages_s["receive"] == pytest.approx(0.0005)
+    assert stages_s["overhead"] == pytest.approx(0.0485)
+
+
+def test_rate_counts_the_intervals_within_the_window() -> None:
+    assert rate_hz([0.0, 94.0, 98.0, 98.5, 99.0], now_s=99.5) == pytest.approx(2.0)
+    assert rate_hz([99.0], now_s=99.5) == 0.0
+    assert rate_hz([10.0, 11.0], now_s=99.5) == 0.0
+
+
+def test_percentile_is_the_nearest_rank() -> None:
+    values = [float(value) for value in range(20, 0, -1)]
+    assert percentile(values, 50) == 10.0
+    assert percentile(values, 95) == 19.0
+    assert percentile([3.0], 50) == 3.0
+    assert percentile([], 50) is None
+
+
+def test_counts_and_latencies() -> None:
+    statistics = FrameStatistics()
+    statistics.arrived(10.0, overwritten=False)
+    statistics.arrived(10.1, overwritten=True)
+    statistics.count("stale")
+    statistics.finished(frame(), latency_s=0.3)
+    statistics.finished(frame(published=10.2), latency_s=None)
+    assert statistics.counts == {
+        "received": 2,
+        "published": 2,
+        "overwritten": 1,
+        "stale": 1,
+        "undecodable": 0,
+        "failed": 0,
+        "not wanted": 0,
+    }
+    assert statistics.latencies_s(10.5) == [0.3]
+    assert statistics.latencies_s(99.0) == []
+    assert statistics.rates_hz(10.5) == pytest.approx((10.0, 10.0))
+    statistics.forget_latencies()
+    assert statistics.latencies_s(10.5) == []
