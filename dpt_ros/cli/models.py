@@ -162,7 +162,7 @@ def _verify_one(name: str, bars: ProgressBars) -> str:
     from dpt_ros.model.cards import list_cards, load_card
     from dpt_ros.model.checkpoints import check_checkpoint, find_configuration
     from dpt_ros.model.configurations import get_configuration
-    from dpt_ros.model.integrity import check_sha256, file_sha256
+    from dpt_ros.model.integrity import CheckpointError, check_sha256, file_sha256
     from dpt_ros.model.weights import find_weights
 
     path = Path(name)
@@ -171,7 +171,12 @@ def _verify_one(name: str, bars: ProgressBars) -> str:
         card = load_card(name)
         configuration = get_configuration(card.structure, **card.structure_overrides)
         path = find_weights(card)
-        digest = check_sha256(path, card.sha256, bars)
+        try:
+            digest = check_sha256(path, card.sha256, bars)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}; `dpt-ros models pull {name}` gets the right one"
+            ) from error
         origin = f"{path}" if card.sha256 else f"{path}, its card has no hash"
     else:
         configuration = find_configuration(path)
@@ -278,6 +283,7 @@ class ProgressBars:
         return self
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Show how far `what` is."""
         from tqdm import tqdm
 
         self.has_fetched |= what != "check"

@@ -262,16 +262,17 @@ def _check_names_and_shapes(
     ]
     if not faults:
         return
-    if looks := _looks_like(state):
-        remedy = f"It fits {looks}: choose that model, or another checkpoint"
-    elif missing and not unknown and not misshapen:
+    network = f"{configuration.name} with readout {configuration.readout}"
+    if other := _looks_like(state):
+        raise CheckpointError(
+            f"{path}: is for {other}, the network is {network}: choose that model, or another "
+            "checkpoint"
+        )
+    if missing and not unknown and not misshapen:
         remedy = "It is not complete: copy or download it again"
     else:
         remedy = "It is for another network: choose the model it was made for"
-    raise CheckpointError(
-        f"{path}: does not fit {configuration.name} with readout {configuration.readout}: "
-        f"{'; '.join(faults)}. {remedy}"
-    )
+    raise CheckpointError(f"{path}: does not fit {network}: {'; '.join(faults)}. {remedy}")
 
 
 def _looks_like(state: Mapping[str, Tensor]) -> str | None:

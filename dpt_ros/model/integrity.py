@@ -90,7 +90,7 @@ def check_sha256(path: Path, expected: str, progress: Progress | None = None) ->
     size_mb = path.stat().st_size / 1e6
     raise CheckpointError(
         f"{path}: wrong SHA-256: got {digest[: max(8, len(expected))]}, expected {expected}; it is "
-        f"{KIND_NAMES[file_kind(path)]} of {size_mb:.1f} MB, another file or a damaged one"
+        f"{KIND_NAMES[file_kind(path)]} of {size_mb:.1f} MB: another file, or a damaged one"
     )
 
 

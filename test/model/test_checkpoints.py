@@ -372,7 +372,9 @@ def test_faulty_state_dict(tmp_path: Path, fault: str) -> None:
 def test_other_structure_is_named(tmp_path: Path) -> None:
     path = tmp_path / "tiny.pt"
     torch.save(create_model("dpt_tiny", readout="add").state_dict(), path)
-    refused(make(), path, r"It fits dpt_tiny with readout ignore or add: choose that model")
+    refused(
+        make(), path, r"is for dpt_tiny with readout ignore or add, the network .* project: choose"
+    )
 
 
 def test_other_readout_of_the_same_shapes(tmp_path: Path) -> None:
