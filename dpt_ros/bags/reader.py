@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -127,7 +128,7 @@ class BagReader:
         """Messages of these topics (none: of all), one at a time, in the order of recording.
 
         Raises:
-            BagError: an unknown topic (at once), or damaged data (when it is reached).
+            BagError: at once, an unknown topic or message type; later, damaged data when reached.
         """
         known = {topic.name for topic in self.topics}
         if missing := [name for name in topics if name not in known]:
@@ -135,7 +136,16 @@ class BagReader:
                 f"got topic {', '.join(map(repr, missing))}, expected topics of {self.path}: "
                 f"{_listed(self.topics)}"
             )
-        return self._iterate(topics)
+        reader = self._open_reader()
+        chosen = [c for c in reader.connections if not topics or c.topic in topics]
+        for connection in chosen:
+            if connection.msgtype not in reader.typestore.fielddefs:
+                raise BagError(
+                    f"{self.path} has no definition of {connection.msgtype}, which "
+                    f"{connection.topic} needs: choose other topics, or convert the recording with "
+                    "`ros2 bag convert` where that type is installed"
+                )
+        return self._iterate(chosen)
 
     def images(self, topic: str | None = None) -> Iterator[BagMessage]:
         """Image and CompressedImage messages of a topic (None: the only one there is).
@@ -145,10 +155,9 @@ class BagReader:
         """
         return self.messages(self.find_topic(IMAGE_TYPES, topic))
 
-    def _iterate(self, topics: Sequence[str]) -> Iterator[BagMessage]:
+    def _iterate(self, connections: Sequence[Connection]) -> Iterator[BagMessage]:
         reader = self._open_reader()
-        chosen = [c for c in reader.connections if not topics or c.topic in topics]
-        records = reader.messages(connections=chosen)
+        records = reader.messages(connections=connections)
         while True:
             try:
                 connection, recorded_ns, data = next(records)

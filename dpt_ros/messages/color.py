@@ -25,7 +25,7 @@ BAYER_TO_RGB = {
 #: OpenCV fills nothing in for a mosaic with a side shorter than this.
 BAYER_MINIMUM_SIDE = 3
 
-# Rows R, G, B; columns Y, U, V and the constant that belongs to Y - 16, U - 128, V - 128.
+# [R, G, B] = _BT601 @ [Y - 16, U - 128, V - 128]
 _BT601 = np.array(
     [
         [255 / 219, 0.0, 1.402 * 255 / 224],

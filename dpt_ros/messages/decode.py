@@ -1,12 +1,13 @@
 """Image and CompressedImage messages to rgb arrays.
 
-ROS's cv_bridge is not used: its Python half copies the picture twice, its latest release has no
-nv12, nv21, nv24 or i420, its 16-bit colour is not scaled to 8 bits, and the `cv-bridge` on PyPI is
-a ROS 1 build that ignores `step`. What is left of it is a call to cv2.cvtColor, made here directly.
+ROS's cv_bridge is not used, not for the uncommon encodings either: its Python half shears the
+picture where a padded `step` is no multiple of the pixel, calls ndarray.newbyteorder (gone from
+NumPy 2) for big-endian data, and knows no nv12, nv21, nv24 or i420; the `cv-bridge` on PyPI is a
+ROS 1 build that ignores `step`. The rest of it is a call to cv2.cvtColor, made here directly.
 
-What the ROS encodings leave open is decided as cv_bridge does for display:
+What the ROS encodings leave open:
 
-- 8UC1, 8UC3, 8UC4 and 16UC1, 16UC3, 16UC4 are grey, bgr and bgra (OpenCV's order).
+- 8UC1, 8UC3, 8UC4 and 16UC1, 16UC3, 16UC4 are grey, bgr and bgra, as cv_bridge shows them.
 - 16-bit values become 8-bit by `>> 8`: full scale is 65535. A driver whose 12-bit values sit in the
   low bits gives a dark picture and must scale them itself.
 - 32FC1 and 32FC3 (grey, bgr) are 0 to 1; NaN and infinities become 0. A range far from 0 to 1 is

@@ -168,9 +168,8 @@ def test_compressed_bags(tmp_path, storage, mode):
         assert [int(message.message.data[0]) for message in reader.images()] == [0, 1, 2]
 
 
-def test_bag_without_message_definitions(tmp_path):
-    """As Humble and older write them."""
-    bag = write_bag(tmp_path / "bag", [("/image", IMAGE)], 3, StoragePlugin.SQLITE3)
+def without_definitions(bag):
+    """Make a sqlite3 recording one as Humble and older write them."""
     with sqlite3.connect(storage_file(bag)) as database:
         database.execute("UPDATE schema SET schema_version = 3")
         database.execute("DROP TABLE message_definitions")
@@ -178,10 +177,28 @@ def test_bag_without_message_definitions(tmp_path):
     metadata = (bag / "metadata.yaml").read_text()
     metadata = re.sub(r"type_description_hash:\s+\S+", "type_description_hash: ''", metadata)
     (bag / "metadata.yaml").write_text(metadata)
-    with BagReader(bag) as reader:
+    return bag
+
+
+def test_bag_without_message_definitions(tmp_path):
+    bag = write_bag(tmp_path / "bag", [("/image", IMAGE)], 3, StoragePlugin.SQLITE3)
+    with BagReader(without_definitions(bag)) as reader:
         first = next(reader.images())
     assert first.stamp_ns == 1_000_000_001
     assert image_to_rgb(first.message).shape == (8, 8, 3)
+
+
+def test_type_without_definition_is_named(tmp_path):
+    kind = "my_msgs/msg/Thing"
+    bag = write_bag(tmp_path / "bag", [("/image", IMAGE)], 1, StoragePlugin.SQLITE3)
+    with sqlite3.connect(storage_file(bag)) as database:
+        database.execute("UPDATE topics SET type = ?", [kind])
+    database.close()
+    metadata = (bag / "metadata.yaml").read_text().replace(IMAGE, kind)
+    (bag / "metadata.yaml").write_text(metadata)
+    match = "no definition of my_msgs/msg/Thing, which /image"
+    with BagReader(without_definitions(bag)) as reader, pytest.raises(BagError, match=match):
+        reader.messages()
 
 
 def test_reads_lazily(tmp_path):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import struct
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dpt_ros.messages.decode import MessageError, image_to_rgb
 
@@ -145,3 +148,19 @@ def test_float_tiff_is_refused(family):
     stream = cv2.imencode(".tiff", np.zeros((4, 4), np.float32))[1]
     with pytest.raises(MessageError, match="float32 values, expected 8 or 16"):
         image_to_rgb(family.compressed("tiff", stream))
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_damaged_data_is_a_picture_or_a_message_error(data):
+    stream = data.draw(st.sampled_from([jpeg(RGB), png(RGB)])).copy().ravel()
+    for _ in range(data.draw(st.integers(1, 5))):
+        stream[data.draw(st.integers(len(stream) // 2, len(stream) - 1))] = data.draw(
+            st.integers(0, 255)
+        )
+    try:
+        rgb = image_to_rgb(SimpleNamespace(format="jpeg", data=stream))
+    except MessageError:
+        return
+    assert rgb.shape == RGB.shape
+    assert rgb.dtype == np.uint8

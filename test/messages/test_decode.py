@@ -322,3 +322,25 @@ def test_mosaic_too_small_is_refused(width, height):
 def test_another_message_is_refused(family):
     with pytest.raises(MessageError, match="expected a sensor_msgs Image or CompressedImage"):
         image_to_rgb(family.header())
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    encoding=st.sampled_from(ENCODINGS),
+    width=st.integers(0, 9),
+    height=st.integers(0, 9),
+    step=st.integers(0, 60),
+    length=st.integers(0, 700),
+    is_bigendian=st.booleans(),
+)
+def test_any_message_is_a_picture_or_a_message_error(
+    encoding, width, height, step, length, is_bigendian
+):
+    message = bare_image(encoding, width, height, step, bytes(length), int(is_bigendian))
+    try:
+        rgb = image_to_rgb(message)
+    except MessageError:
+        return
+    assert rgb.shape == (height, width, 3)
+    assert rgb.dtype == np.uint8
+    assert rgb.flags.c_contiguous
