@@ -62,18 +62,20 @@ def download(url: str, part: Path, progress: Progress | None = None) -> bool:
     """
     failures = 0
     is_continued = bool(_read_record(part, url)) and _size(part) > 0
+    most = _size(part)
     while True:
-        size_before = _size(part)
         try:
             _attempt(url, part, progress)
             return is_continued
         except _InterruptedError as error:
-            failures = failures + 1 if _size(part) <= size_before else 1
+            size = _size(part)
+            failures = failures + 1 if size <= most else 1
+            most = max(most, size)
             if failures >= ATTEMPTS:
-                raise CheckpointError(
-                    f"{url}: {error}; {_size(part) / 1e6:.1f} MB of the file are kept in {part}: "
-                    "run the same command again to go on from there"
-                ) from error
+                remedy = "check the network, or name a copy of the file with --from"
+                if size:
+                    remedy = f"the first {size / 1e6:.1f} MB are kept: run the same command again"
+                raise CheckpointError(f"{url}: {error}; {remedy}") from error
             wait = FIRST_WAIT_S * 2 ** (failures - 1)
             _log.warning("%s: %s; next attempt in %.0f s", url, error, wait)
             time.sleep(wait)

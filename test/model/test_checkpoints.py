@@ -361,6 +361,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Tensor]], dict[str, Any]], str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faulty_state_dict(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "net.pt"

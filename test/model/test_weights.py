@@ -358,7 +358,7 @@ def test_a_login_page_keeps_what_came(site: Site, folder: Path) -> None:
 
 
 def test_no_connection(folder: Path, site: Site) -> None:
-    with pytest.raises(CheckpointError, match=r"no connection: .*refused"):
+    with pytest.raises(CheckpointError, match=r"no connection: .*refused.*--from"):
         pull(make_card("http://127.0.0.1:9"))
     assert visible(folder) == []
 
