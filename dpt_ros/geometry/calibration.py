@@ -120,7 +120,7 @@ def check_calibration(
         f"it was made for {name} {got}, but {expected} runs"
         for name, got, expected in (
             ("model", calibration.model, model),
-            ("weights with SHA-256", calibration.checkpoint_sha256, checkpoint_sha256),
+            ("weights with SHA-256", calibration.checkpoint_sha256, checkpoint_sha256 or "unknown"),
             ("network size (height x width)", _size(made_for), _size(network_size)),
         )
         if got != expected

@@ -1,0 +1,191 @@
+"""Organised clouds: hand-worked points, colours as PCL reads them, flying pixels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dpt_ros.geometry.camera import Camera
+from dpt_ros.geometry.point_cloud import PointCloudSettings, depth_to_points, flying_pixels
+
+INF, NAN = math.inf, math.nan
+ALL = PointCloudSettings(edge_removal=0.0)
+LENSES = {
+    "none": ("none", ()),
+    "plumb_bob": ("plumb_bob", (-0.28, 0.07, 1e-3, -8e-4, -0.005)),
+    "rational_polynomial": ("rational_polynomial", (0.5, -0.2, 1e-3, -5e-4, 0.01, 0.8, -0.1, 0.02)),
+    "equidistant": ("equidistant", (0.05, -0.01, 0.003, -0.001)),
+}
+
+
+def colors_of(points: torch.Tensor) -> np.ndarray:
+    """Red, green, blue as PCL unpacks them: shifts of the float's bits."""
+    bits = points[..., 3].contiguous().numpy().view(np.uint32)
+    return np.stack((bits >> 16 & 255, bits >> 8 & 255, bits & 255, bits >> 24), -1)
+
+
+def random_rgb(*shape: int) -> torch.Tensor:
+    return torch.randint(0, 256, (*shape, 3), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
+
+
+def test_points_by_hand():
+    depth_m = torch.tensor([[[2.0, 4.0], [NAN, 1.0]]])
+    rays = torch.tensor([[[-0.5, -0.25], [0.5, -0.25]], [[-0.5, 0.25], [0.5, 0.25]]])
+    rgb = torch.tensor([[[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [1, 2, 3]]]], dtype=torch.uint8)
+
+    points = depth_to_points(depth_m, rays, rgb, ALL)
+
+    assert (points.shape, points.dtype) == ((1, 2, 2, 4), torch.float32)
+    assert points[0, 0, :, :3].tolist() == [[-1.0, -0.5, 2.0], [2.0, -1.0, 4.0]]
+    assert bool(points[0, 1, 0, :3].isnan().all())
+    assert points[0, 1, 1, :3].tolist() == [0.5, 0.25, 1.0]
+    bits = points[..., 3].contiguous().view(torch.int32)
+    assert bits[0].tolist() == [[0xFF0000, 0x00FF00], [0x0000FF, 0x010203]]
+
+
+@pytest.mark.parametrize("depth", [NAN, INF, -INF])
+def test_a_pixel_without_depth_has_no_point_but_its_colour(depth: float):
+    rgb = random_rgb(1, 2, 2)
+    points = depth_to_points(torch.full((1, 2, 2), depth), torch.ones(2, 2, 2), rgb, ALL)
+
+    assert bool(points[..., :3].isnan().all())
+    np.testing.assert_array_equal(colors_of(points)[..., :3], rgb.numpy())
+
+
+def test_a_pixel_without_ray_has_no_point():
+    rays = torch.tensor([[[NAN, NAN], [0.1, 0.2]]])
+    points = depth_to_points(torch.full((1, 1, 2), 3.0), rays, random_rgb(1, 1, 2), ALL)
+
+    assert points[0, 0, :, :3].isnan().all(-1).tolist() == [True, False]
+
+
+def test_every_colour_survives_bit_by_bit():
+    # 4096 colours, among them those whose bits are subnormal floats.
+    values = torch.arange(16) * 17
+    rgb = torch.stack(torch.meshgrid(values, values, values, indexing="ij"), -1)
+    rgb = rgb.reshape(1, 64, 64, 3).to(torch.uint8)
+    points = depth_to_points(torch.ones(1, 64, 64), torch.zeros(64, 64, 2), rgb, ALL)
+
+    assert np.array_equal(colors_of(points)[..., :3], rgb.numpy())
+    assert not colors_of(points)[..., 3].any()
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("lens", LENSES)
+def test_every_point_projects_to_its_own_pixel(lens: str, stride: int):
+    model, coefficients = LENSES[lens]
+    camera = Camera(160, 120, 110.0, 112.0, 81.0, 58.5, model, coefficients)
+    depth_m = torch.rand(2, 120, 160, generator=torch.Generator().manual_seed(1)) * 50.0 + 0.2
+    settings = PointCloudSettings(stride=stride, edge_removal=0.0)
+
+    points = depth_to_points(depth_m, camera.rays(), random_rgb(2, 120, 160), settings)
+
+    assert points.shape == (2, math.ceil(120 / stride), math.ceil(160 / stride), 4)
+    assert points[..., 0].isfinite().float().mean() > 0.9
+    u, v = torch.meshgrid(torch.arange(0, 160, stride), torch.arange(0, 120, stride), indexing="xy")
+    pixels = camera.project(points[..., :3])
+    has_point = points[..., 0].isfinite()
+    error_px = (pixels - torch.stack((u, v), -1)).abs()[has_point]
+    assert float(error_px.max()) < 0.01
+    torch.testing.assert_close(
+        points[..., 2][has_point], depth_m[:, ::stride, ::stride][has_point], rtol=0, atol=0
+    )
+
+
+def test_stride_takes_the_colours_of_its_pixels():
+    rgb = random_rgb(1, 5, 7)
+    settings = PointCloudSettings(stride=2, edge_removal=0.0)
+    points = depth_to_points(torch.ones(1, 5, 7), torch.zeros(5, 7, 2), rgb, settings)
+
+    np.testing.assert_array_equal(colors_of(points)[..., :3], rgb[:, ::2, ::2].numpy())
+
+
+def test_the_input_is_left_as_it_is():
+    depth_m = torch.tensor([[[1.0, INF, 3.0, 9.0]]])
+    before = depth_m.clone()
+    depth_to_points(depth_m, torch.zeros(1, 4, 2), random_rgb(1, 1, 4))
+
+    assert torch.equal(depth_m, before)
+
+
+@pytest.mark.parametrize("edge", [[2.0, 2.0, 3.0, 4.0, 4.0], [4.0, 4.0, 3.0, 2.0, 2.0]])
+def test_a_pixel_between_foreground_and_background_flies(edge: list[float]):
+    expected = [False, False, True, False, False]
+
+    along_row = torch.tensor(edge).expand(1, 5, 5)
+    assert flying_pixels(along_row, 0.1)[0].tolist() == [expected] * 5
+    along_column = along_row.transpose(1, 2)
+    assert torch.equal(flying_pixels(along_column, 0.1), flying_pixels(along_row, 0.1).mT)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [2.0, 2.0, 2.0, 4.0, 4.0],  # a clean edge: nothing between
+        [4.0, 4.0, 1.0, 4.0, 4.0],  # a thin pole in front
+        [4.0, 4.1, 4.2, 4.3, 4.4],  # a slanted wall: 2.5 % from pixel to pixel
+        [2.0, 2.0, NAN, 4.0, 4.0],
+    ],
+)
+def test_surfaces_stay(row: list[float]):
+    assert not flying_pixels(torch.tensor(row).expand(1, 3, 5), 0.1).any()
+
+
+def test_beyond_far_and_too_near_are_background_and_foreground():
+    far = torch.tensor([2.0, 2.0, 3.0, INF, INF]).expand(1, 3, 5)
+    near = torch.tensor([-INF, -INF, 3.0, 4.0, 4.0]).expand(1, 3, 5)
+
+    assert flying_pixels(far, 0.1)[0, 1, :3].tolist() == [False, False, True]
+    assert flying_pixels(near, 0.1)[0, 1, 2:].tolist() == [True, False, False]
+
+
+def test_neighbours_are_further_apart_in_a_larger_image():
+    # 480 rows: two pixels. An edge over five pixels, each 9 % from the next.
+    row = torch.full((640,), 2.0)
+    row[300:305] = 2.0 * 1.09 ** torch.arange(1.0, 6.0)
+    row[305:] = 2.0 * 1.09**6
+    flying = flying_pixels(row.expand(1, 480, 640), 0.1)[0, 7]
+
+    assert flying.nonzero()[:, 0].tolist() == [301, 302, 303]
+
+
+def test_flying_pixels_are_removed_from_the_cloud_unless_told_not_to():
+    depth_m = torch.tensor([2.0, 2.0, 3.0, 4.0, 4.0]).expand(1, 3, 5)
+    rays, rgb = torch.zeros(3, 5, 2), random_rgb(1, 3, 5)
+
+    removed = depth_to_points(depth_m, rays, rgb, PointCloudSettings(edge_removal=0.1))
+    assert removed[0, 1, :, 2].isnan().tolist() == [False, False, True, False, False]
+    kept = depth_to_points(depth_m, rays, rgb, ALL)
+    assert bool(kept.isfinite().all())
+
+
+@pytest.mark.parametrize("settings", [{"stride": 0}, {"edge_removal": -0.1}, {"edge_removal": NAN}])
+def test_impossible_settings_are_refused(settings: dict):
+    with pytest.raises(ValueError, match="point cloud: got"):
+        PointCloudSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("depth_m", torch.ones(2, 2)),
+        ("depth_m", torch.ones(1, 2, 2, dtype=torch.float64)),
+        ("rays", torch.ones(2, 3, 2)),
+        ("rgb", torch.zeros(1, 2, 2, 4, dtype=torch.uint8)),
+        ("rgb", torch.zeros(1, 2, 2, 3)),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(name: str, value: torch.Tensor):
+    inputs = {
+        "depth_m": torch.ones(1, 2, 2),
+        "rays": torch.ones(2, 2, 2),
+        "rgb": random_rgb(1, 2, 2),
+        name: value,
+    }
+    with pytest.raises(ValueError, match=f"{name}: got .*expected"):
+        depth_to_points(**inputs)
