@@ -168,6 +168,9 @@ class Processor:
     def _infer(self, prepared: list[PreparedImage]) -> None:
         """Run those that want the network as one batch; if it fails, each for itself."""
         images = [image for image in prepared if image.wanted & FROM_NETWORK]
+        for image in prepared:
+            if not image.wanted & FROM_NETWORK:  # depth/camera_info alone, if anything
+                self._publish_messages(image, FrameOutputs())
         if not images:
             return
         try:
@@ -188,13 +191,16 @@ class Processor:
             self._publish(image, result, processed_s)
         self._recovered = True
 
-    def _publish(self, image: PreparedImage, result: FrameOutputs, processed_s: float) -> None:
+    def _publish_messages(self, image: PreparedImage, result: FrameOutputs) -> None:
         header = image.received.message.header
         info = None
         if "depth_info" in image.wanted:
             height, width = image.rgb.shape[:2]
             info = scaled_camera_info(image.camera.info, width, height, header)
         image.stream.outputs.publish(header, result, info)
+
+    def _publish(self, image: PreparedImage, result: FrameOutputs, processed_s: float) -> None:
+        self._publish_messages(image, result)
         published_s = time.monotonic()
         times = FrameTimes(
             received=image.received.received_s,
@@ -205,7 +211,9 @@ class Processor:
             network_s=result.network_s,
             published=published_s,
         )
-        image.stream.statistics.finished(times, self._latency_s(header.stamp))
+        image.stream.statistics.finished(
+            times, self._latency_s(image.received.message.header.stamp)
+        )
 
     def _latency_s(self, stamp: Any) -> float | None:
         stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
