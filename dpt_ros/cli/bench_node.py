@@ -104,6 +104,7 @@ def _measure(options: argparse.Namespace, node: Any, player: Any) -> dict[str, A
         "size": f"{width}x{height}",
         "frames": options.frames,
         "answered": answered,
+        "repeated": player.repeated,
         "stages_ms": _stages(list(reports.values())),
         "device": next(v["device"] for n, v in player.diagnostics.items() if "network" in n),
         "memory_mib": memory_mib,

@@ -41,6 +41,8 @@ class Player:
         self._stamp: Any = None
         self.diagnostics: dict[str, dict[str, str]] = {}
         """The newest diagnostics of the node: status -> key -> value."""
+        self.repeated = 0
+        """How often a picture had to be published again."""
 
     def __enter__(self) -> Player:
         rclpy.init(args=[])
@@ -89,6 +91,9 @@ class Player:
     ) -> dict[str, Any]:
         """Publish one picture and wait for its answers.
 
+        The node listens best effort, as one listens to a camera, so that a picture may be lost:
+        it is published again after one second without any answer, then after two more, four ...
+
         Args:
             rgb: [H,W,3].
             camera: published as camera_info; None publishes none.
@@ -98,13 +103,24 @@ class Player:
         Returns:
             Output -> message, of this picture; what did not come in time is missing.
         """
-        self._answers.clear()
         header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=FRAME)
+        image = rgb_to_image(rgb, header)
+        info = None if camera is None else info_from_camera(camera, header)
+        self._answers.clear()
         self._stamp = header.stamp
-        if camera is not None:
-            self._infos.publish(info_from_camera(camera, header))
-        self._images.publish(rgb_to_image(rgb, header))
-        return self.wait(awaited, timeout_s)
+        deadline, pause_s = time.monotonic() + timeout_s, 1.0
+        while True:
+            if info is not None:
+                self._infos.publish(info)
+            self._images.publish(image)
+            left_s = deadline - time.monotonic()
+            answers = self.wait(awaited, min(pause_s, left_s))
+            if answers:
+                return self.wait(awaited, deadline - time.monotonic())
+            if left_s <= 0.0:
+                return answers
+            self.repeated += 1
+            pause_s *= 2.0
 
     def wait(self, awaited: Collection[str], timeout_s: float) -> dict[str, Any]:
         """Wait for more answers to the picture last played; see `play`."""
