@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dpt_ros.cli.main import main
+from dpt_ros.geometry.calibration import Calibration, save_calibration
+from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.inference import DepthPredictor
+from dpt_ros.inference.colormap import ColormapSettings, color_range, colorize
+from dpt_ros.model import create_model, save_checkpoint
+
+CAMERA = """
+image_width: 64
+image_height: 48
+camera_matrix: {rows: 3, cols: 3, data: [60.0, 0, 31.5, 0, 60.0, 23.5, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}
+"""
+
+
+@pytest.mark.node
+def test_the_demo_writes_what_the_real_node_publishes(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    torch.manual_seed(1)
+    checkpoint, calibration = tmp_path / "tiny.safetensors", tmp_path / "calibration.yaml"
+    save_checkpoint(create_model("dpt_tiny"), checkpoint)
+    predictor = DepthPredictor.from_model("dpt_tiny", checkpoint=checkpoint, device="cpu")
+    height, width = predictor.network_size(48, 64)
+    sha256 = predictor.checkpoint_sha256
+    pair = ScaleShift(0.01, 0.5)
+    save_calibration(
+        Calibration(pair, "dpt_tiny", sha256, height, width, None, 0.1, 100.0), calibration
+    )
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    bgr = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    cv2.imwrite(str(pictures / "a.png"), bgr)
+    (pictures / "b.png").write_bytes(b"broken")
+    (tmp_path / "camera.yaml").write_text(CAMERA)
+    out = tmp_path / "out"
+    arguments = ["demo", str(pictures), "--model", "dpt_tiny", "--checkpoint", str(checkpoint)]
+    arguments += ["--calibration", str(calibration), "--camera", str(tmp_path / "camera.yaml")]
+    assert main([*arguments, "--device", "cpu", "--out", str(out)]) == 0
+
+    printed = capsys.readouterr()
+    assert "1 pictures" in printed.out and "b.png" in printed.err
+    both = cv2.cvtColor(cv2.imread(str(out / "a.png")), cv2.COLOR_BGR2RGB)
+    rgb = bgr[..., ::-1]
+    assert np.array_equal(both[:, :64], rgb)
+    inverse_depth = torch.from_numpy(predictor.predict(np.ascontiguousarray(rgb)))[None]
+    settings = ColormapSettings()
+    expected = colorize(inverse_depth, settings, color_range(inverse_depth, settings))[0].numpy()
+    difference = np.abs(both[:, 64:].astype(int) - expected)
+    assert difference.max() <= 6  # one step of the colour map
+    assert (out / "a.ply").read_bytes().startswith(b"ply\n")
+
+
+@pytest.mark.node
+def test_a_node_that_cannot_start_says_why(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.zeros((48, 64, 3), np.uint8))
+    missing = tmp_path / "missing.safetensors"
+    arguments = ["demo", str(picture), "--model", "dpt_tiny", "--checkpoint", str(missing)]
+    assert main([*arguments, "--device", "cpu", "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "the node did not start" in error and "missing.safetensors" in error
