@@ -15,7 +15,7 @@ endif
 
 VENV := $(if $(filter kilted,$(ROS)),.venv,.venv-$(ROS))
 READY := $(VENV)/.ready
-PIP := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python
+PIP := $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python
 ROS_REQUIREMENTS := $(if $(filter sourced,$(ROS)),,requirements/ros-$(ROS).txt)
 RUN := $(VENV)/bin/
 

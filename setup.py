@@ -30,13 +30,13 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),
         *((f"{SHARE}/{folder}", files(folder)) for folder in ("launch", "config", "models")),
-        # `ros2 run` looks here, and pip's entry points go elsewhere.
+        # `ros2 run` looks here; see setup.cfg.
         (f"lib/{NAME}", ["resource/depth_node"]),
     ],
     python_requires=">=3.10",
     install_requires=[
         "numpy",
-        "opencv-python>=4.10,<5",
+        "opencv-python>=4.5",
         "PyYAML",
         "rosbags>=0.11",
         "safetensors",
@@ -44,6 +44,7 @@ setup(
         "torch>=2.6",
         "tqdm",
     ],
+    extras_require={"test": ["pytest"]},  # colcon test takes pytest where it stands here
     entry_points={"console_scripts": ["dpt-ros = dpt_ros.cli.main:main"]},
-    zip_safe=True,
+    zip_safe=False,
 )

@@ -117,3 +117,18 @@ def test_setup_runs_as_a_link_as_with_symlink_install(tmp_path):
         command, capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path
     )
     assert result.stdout.split()[-2:] == ["dpt_ros", dpt_ros.__version__]
+
+
+def test_the_command_is_installed_where_the_path_finds_it(prefix, environment, tmp_path):
+    command = prefix / "bin" / "dpt-ros"
+    assert os.access(command, os.X_OK)
+    result = subprocess.run(
+        [command, "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert result.stdout.strip() == f"dpt-ros {dpt_ros.__version__}"

@@ -12,18 +12,37 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dpt_ros.ros.node import DepthNode
 
+USAGE = """usage: depth_node [--ros-args [-p NAME:=VALUE] [-r FROM:=TO] [--params-file FILE] ...]
+
+The node `dpt`: depth images and point clouds from a camera.
+
+examples:
+  ros2 run dpt_ros depth_node --ros-args -r image_rect:=/camera/image_rect \\
+      -r camera_info:=/camera/camera_info -p model:=dpt_hybrid
+  ros2 launch dpt_ros depth.launch.py image:=/camera/image_rect
+
+Parameters: config/depth.yaml, or `ros2 param describe /dpt NAME` while it runs.
+"""
 STOP_S = 4.0
 """`ros2 launch` sends the next signal 5 s after the first."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the node until a signal or a shutdown; the exit code is 0 then."""
+    """Run the node until a signal or a shutdown; the exit code is 0 then.
+
+    Args:
+        arguments: the program's name and its arguments; those of the process if None.
+    """
+    arguments = list(sys.argv if arguments is None else arguments)
+    if {"-h", "--help"} & set(arguments[1:]):
+        sys.stdout.write(USAGE)
+        return 0
     name_prefix()
     try:
         import rclpy
     except ModuleNotFoundError as error:
         return _complain(missing_module_message(error))
-    rclpy.init(args=list(sys.argv if arguments is None else arguments))
+    rclpy.init(args=arguments)
     node: DepthNode | None = None
     has_stopped = True
     try:
@@ -76,11 +95,15 @@ def name_prefix() -> None:
 
 def missing_module_message(error: ModuleNotFoundError) -> str:
     """What to do about a module that this Python lacks."""
+    name = (error.name or "a module").partition(".")[0]
+    if name == "dpt_ros":
+        return (
+            f"{error.name} is missing: the installation of dpt_ros is incomplete; install it again"
+        )
     return (
-        f"{error.name} is not installed for {sys.executable}. "
-        "`ros2 run` takes the Python that dpt_ros was built with: install it there "
-        f"(`{sys.executable} -m pip install {error.name}`), or build the workspace with the "
-        "virtual environment active: `python -m colcon build`."
+        f"{error.name} is not installed for {sys.executable}. The node takes the Python of the "
+        "environment it is installed in, else the first python3 in PATH: activate the virtual "
+        f"environment that has {name}, or install it (`{sys.executable} -m pip install {name}`)."
     )
 
 
