@@ -58,7 +58,11 @@ def generate_launch_description() -> LaunchDescription:
             default_value="",
             description="topic of their CameraInfo; without it camera_info beside the image topic",
         ),
-        DeclareLaunchArgument("rviz", default_value="false", description="true: start RViz"),
+        DeclareLaunchArgument(
+            "rviz",
+            default_value="false",
+            description="true: start RViz; it shows the camera's image where that is published raw",
+        ),
         DeclareLaunchArgument(
             "rviz_frame",
             default_value="camera_optical_frame",

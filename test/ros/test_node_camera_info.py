@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ros_peer import camera_info_message, image_message, picture
 
 pytestmark = pytest.mark.node
 
 TOPIC = "/dpt/depth/camera_info"
 
 
-def test_camera_info_comes_to_one_who_listens_to_nothing_else(
-    node: Any, peer: Any, make_picture: Any, make_image: Any, make_camera_info: Any
-) -> None:
+def test_camera_info_comes_to_one_who_listens_to_nothing_else(node: Any, peer: Any) -> None:
     from sensor_msgs.msg import CameraInfo
 
-    info = make_camera_info()
+    info = camera_info_message()
     peer.publish("/camera/camera_info", info)
     peer.listen(TOPIC, CameraInfo)
     try:
         stamp_ns = peer.node.get_clock().now().nanoseconds
-        image = make_image(make_picture(seed=1), stamp_ns)
+        image = image_message(picture(seed=1), stamp_ns)
         peer.publish("/camera/image_rect", image)
         got = peer.wait_for(TOPIC, lambda message: message.header == image.header)
     finally:

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ros_peer import SECOND_NS, at, image_message, picture, values_of
 
 pytestmark = pytest.mark.node
 
-SECOND_NS = 10**9
 COLOR, DEPTH = "/front/dpt/color/image", "/front/dpt/depth/image_rect"
 
 
-def at(expected_ns: int) -> Callable[[Any], bool]:
-    def fits(message: Any) -> bool:
-        stamp = message.header.stamp
-        return bool(stamp.sec * SECOND_NS + stamp.nanosec == expected_ns)
-
-    return fits
-
-
 @pytest.fixture(scope="module")
-def rgb(make_picture: Any) -> np.ndarray:
-    return make_picture(seed=7)
+def rgb() -> np.ndarray:
+    return picture(seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +99,7 @@ def test_mended_it_configures_and_listens_once_active(
 
 
 def test_compressed_images_are_served_without_metres(
-    node: Any, peer: Any, rgb: np.ndarray, predictor: Any, status_values: Any
+    node: Any, peer: Any, rgb: np.ndarray, predictor: Any
 ) -> None:
     from sensor_msgs.msg import Image
 
@@ -122,7 +113,7 @@ def test_compressed_images_are_served_without_metres(
     np.testing.assert_allclose(inverse_depth, predictor.predict(rgb), rtol=1e-4, atol=1e-6)
 
     def says_why(status: Any) -> bool:
-        why = status_values(status).get("not published: depth", "")
+        why = values_of(status).get("not published: depth", "")
         return "relative" in why and "calibration" in why
 
     peer.status("front/dpt: camera", says_why)
@@ -131,7 +122,7 @@ def test_compressed_images_are_served_without_metres(
 
 
 def test_simulated_time_that_jumps_back_starts_the_ages_anew(
-    node: Any, peer: Any, rgb: np.ndarray, status_values: Any
+    node: Any, peer: Any, rgb: np.ndarray
 ) -> None:
     from rosgraph_msgs.msg import Clock
     from sensor_msgs.msg import Image
@@ -153,12 +144,12 @@ def test_simulated_time_that_jumps_back_starts_the_ages_anew(
     try:
         serve(stamp_s=1000.0, now_s=1000.25)
         status = peer.status(
-            "front/dpt: camera", lambda s: status_values(s)["latency p50 ms"] == "250.00"
+            "front/dpt: camera", lambda s: values_of(s)["latency p50 ms"] == "250.00"
         )
         assert "went back" not in status.message
         # The bag begins again: 900 s earlier, which no limit of age may take for anything.
         serve(stamp_s=100.0, now_s=100.5)
-        peer.status("front/dpt: camera", lambda s: status_values(s)["latency p95 ms"] == "500.00")
+        peer.status("front/dpt: camera", lambda s: values_of(s)["latency p95 ms"] == "500.00")
         assert "went back" not in node.log
     finally:
         peer.listen_no_more(COLOR)
@@ -167,7 +158,7 @@ def test_simulated_time_that_jumps_back_starts_the_ages_anew(
 
 
 def test_deactivated_and_cleaned_up_it_takes_another_start(
-    node: Any, peer: Any, rgb: np.ndarray, make_image: Any
+    node: Any, peer: Any, rgb: np.ndarray
 ) -> None:
     from sensor_msgs.msg import Image
 
@@ -181,24 +172,22 @@ def test_deactivated_and_cleaned_up_it_takes_another_start(
     assert peer.change_state("configure", "activate")
     peer.listen(COLOR, Image)
     stamp_ns = peer.node.get_clock().now().nanoseconds
-    peer.publish("/camera/image_color", make_image(rgb, stamp_ns))
+    peer.publish("/camera/image_color", image_message(rgb, stamp_ns))
     peer.wait_for(COLOR, at(stamp_ns))
     peer.listen_no_more(COLOR)
 
 
-def test_silence_is_explained_by_what_is_published_elsewhere(
-    node: Any, peer: Any, status_values: Any
-) -> None:
+def test_silence_is_explained_by_what_is_published_elsewhere(node: Any, peer: Any) -> None:
     from sensor_msgs.msg import CompressedImage, Image
 
     peer.forget_publisher("/camera/image_color")
     elsewhere = peer.node.create_publisher(Image, "/kitchen/image", 1)
     status = peer.status(
         "front/dpt: camera",
-        lambda status: "/kitchen/image" in status_values(status).get("no images", ""),
+        lambda status: "/kitchen/image" in values_of(status).get("no images", ""),
     )
     assert "nobody publishes /camera/image_color" in status.message
-    assert "-r image_rect:=/kitchen/image" in status.message
+    assert "remap with -r image_rect:=/" in status.message
     peer.node.destroy_publisher(elsewhere)
     wrong_type = peer.node.create_publisher(CompressedImage, "/camera/image_color", 1)
     peer.status(

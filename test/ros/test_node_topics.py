@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from ros_peer import (
+    SLOW,
+    at,
+    camera_info_message,
+    floats,
+    image_message,
+    picture,
+    stamp_ns,
+    values_of,
+)
 
 pytestmark = pytest.mark.node
 
@@ -21,41 +32,25 @@ OUTPUTS = {
     "/dpt/color/image": "Image",
     "/dpt/points": "PointCloud2",
 }
-SECOND_NS = 10**9
-
-
-def stamp_ns(message: Any) -> int:
-    return int(message.header.stamp.sec * SECOND_NS + message.header.stamp.nanosec)
-
-
-def at(expected_ns: int) -> Callable[[Any], bool]:
-    return lambda message: stamp_ns(message) == expected_ns
-
-
-def floats(message: Any) -> np.ndarray:
-    assert message.encoding == "32FC1" and not message.is_bigendian
-    assert message.step == 4 * message.width
-    return np.frombuffer(message.data, "<f4").reshape(message.height, message.width)
 
 
 class Camera:
     """Publishes pictures as the camera of the node under test would, with stamps of its own."""
 
-    def __init__(self, peer: Any, make_image: Any, now_ns: int) -> None:
+    def __init__(self, peer: Any, now_ns: int) -> None:
         self._peer = peer
-        self._make_image = make_image
         self._stamp_ns = now_ns
 
     def show(self, rgb: np.ndarray, **fields: Any) -> int:
         """Publish a picture; the stamp it got."""
         self._stamp_ns += 33_333_333
-        self._peer.publish(IMAGE, self._make_image(rgb, self._stamp_ns, **fields))
+        self._peer.publish(IMAGE, image_message(rgb, self._stamp_ns, **fields))
         return self._stamp_ns
 
 
 @pytest.fixture(scope="module")
-def rgb(make_picture: Any) -> np.ndarray:
-    return make_picture(seed=1)
+def rgb() -> np.ndarray:
+    return picture(seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +60,8 @@ def scale_shift(calibration: Path) -> tuple[float, float]:
 
 
 @pytest.fixture
-def camera(node: Any, peer: Any, make_image: Any) -> Camera:
-    return Camera(peer, make_image, peer.node.get_clock().now().nanoseconds)
+def camera(node: Any, peer: Any) -> Camera:
+    return Camera(peer, peer.node.get_clock().now().nanoseconds)
 
 
 @pytest.fixture
@@ -86,9 +81,9 @@ def ears(node: Any, peer: Any) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def camera_info(peer: Any, make_camera_info: Any, camera: Camera) -> Any:
+def camera_info(peer: Any, camera: Camera) -> Any:
     """The right CameraInfo, published before the test's first picture."""
-    info = make_camera_info()
+    info = camera_info_message()
     peer.publish(CAMERA_INFO, info)
     return info
 
@@ -165,58 +160,59 @@ def test_points_project_back_onto_their_pixels(
 
 
 def test_nothing_is_computed_while_nobody_listens(
-    peer: Any, ears: Any, camera: Camera, rgb: np.ndarray, status_values: Any
+    peer: Any, ears: Any, camera: Camera, rgb: np.ndarray
 ) -> None:
-    before = status_values(peer.status("dpt: camera"))
+    before = values_of(peer.status("dpt: camera"))
     for _ in range(3):
         camera.show(rgb)
 
         def skipped(status: Any, before: dict[str, str] = before) -> bool:
-            after = status_values(status)
+            after = values_of(status)
             return int(after["not wanted frames"]) > int(before["not wanted frames"])
 
-        before = status_values(peer.status("dpt: camera", skipped))
+        before = values_of(peer.status("dpt: camera", skipped))
     published = before["published frames"]
     ears("/dpt/color/image")
     peer.wait_for("/dpt/color/image", at(camera.show(rgb)))
-    status = peer.status("dpt: camera", lambda s: status_values(s)["published frames"] != published)
-    assert int(status_values(status)["published frames"]) == int(published) + 1
-    assert status_values(status)["subscribed outputs"] == "color"
+    status = peer.status("dpt: camera", lambda s: values_of(s)["published frames"] != published)
+    assert int(values_of(status)["published frames"]) == int(published) + 1
+    assert values_of(status)["subscribed outputs"] == "color"
 
 
 def test_diagnostics_tell_rates_latencies_and_where_it_runs(
-    peer: Any, ears: Any, camera: Camera, rgb: np.ndarray, status_values: Any, calibration: Path
+    peer: Any, ears: Any, camera: Camera, rgb: np.ndarray, calibration: Path
 ) -> None:
     ears("/dpt/inverse_depth/image")
     for _ in range(4):
         peer.wait_for("/dpt/inverse_depth/image", at(camera.show(rgb)))
-    status = peer.status("dpt: camera", lambda s: status_values(s)["latency p50 ms"] != "none")
-    values = status_values(status)
+    status = peer.status("dpt: camera", lambda s: values_of(s)["latency p50 ms"] != "none")
+    values = values_of(status)
     assert float(values["rate out Hz"]) > 0.0
     for stage in ("receive", "decode", "network", "post", "publish", "overhead"):
         assert 0.0 <= float(values[f"{stage} p50 ms"]) <= float(values[f"{stage} p95 ms"])
     assert float(values["latency p95 ms"]) >= float(values["latency p50 ms"])
     assert str(calibration) in values["calibration"]
-    network = status_values(peer.status("dpt: network"))
+    network = values_of(peer.status("dpt: network"))
     assert network["state"] == "active"
     assert network["model"] == "dpt_tiny"
     assert network["device"].startswith("cpu")
     assert network["precision"].startswith("float32")
 
 
-def test_the_newest_picture_wins(
-    peer: Any, ears: Any, camera: Camera, rgb: np.ndarray, status_values: Any
-) -> None:
-    before = status_values(peer.status("dpt: camera"))
+def test_the_newest_picture_wins(peer: Any, ears: Any, camera: Camera) -> None:
+    before = values_of(peer.status("dpt: camera"))
     ears("/dpt/inverse_depth/image")
-    stamps = [camera.show(rgb) for _ in range(30)]
+    stamps = []
+    for _ in range(10):
+        stamps.append(camera.show(picture(3, *SLOW)))
+        time.sleep(0.02)
     peer.wait_for("/dpt/inverse_depth/image", at(stamps[-1]))
     came = [stamp_ns(message) for message in peer.received("/dpt/inverse_depth/image")]
     assert came == sorted(came)
     assert len(came) < len(stamps)
 
     def overwrote(status: Any) -> bool:
-        values = status_values(status)
+        values = values_of(status)
         return int(values["overwritten frames"]) > int(before["overwritten frames"])
 
     peer.status("dpt: camera", overwrote)
