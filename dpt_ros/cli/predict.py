@@ -182,6 +182,8 @@ def _write(out: Path, picture: Picture, outputs: FrameOutputs) -> dict[str, Any]
     from dpt_ros.cli.ply import write_ply
 
     inverse_depth, color = outputs.inverse_depth, outputs.color
+    if inverse_depth is None or color is None:
+        raise RuntimeError(f"{picture.name}: the pipeline left out what it was asked for")
     low, high = float(inverse_depth.min()), float(inverse_depth.max())
     step = (high - low) / 65535.0 or 1.0
     stretched = np.round((inverse_depth - low) / step).astype(np.uint16)

@@ -8,10 +8,9 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from torch import nn
 
 _ISL_ORG_BACKBONES = {
@@ -41,10 +40,11 @@ def isl_org(checkout: str | Path, structure: str) -> nn.Module | None:
         raise FileNotFoundError(f"{folder}: has no dpt/models.py, so it is no clone of isl-org/DPT")
     with _importable_from(folder), _quiet():
         models = importlib.import_module("dpt.models")
-        return models.DPTDepthModel(backbone=_ISL_ORG_BACKBONES[structure]).eval()
+        network: nn.Module = models.DPTDepthModel(backbone=_ISL_ORG_BACKBONES[structure])
+    return network.eval()
 
 
-def hugging_face(structure: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
+def hugging_face(structure: str) -> nn.Module | None:
     """The transformers library's DPTForDepthEstimation, or None where it has no such structure.
 
     Raises:
@@ -83,7 +83,8 @@ def hugging_face(structure: str) -> Callable[[torch.Tensor], torch.Tensor] | Non
     else:
         return None
     with _quiet():
-        return DPTForDepthEstimation(config).eval()
+        network: nn.Module = DPTForDepthEstimation(config)
+    return network.eval()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from dpt_ros.config import load_yaml
 from dpt_ros.geometry.camera import Camera
 
 if TYPE_CHECKING:
+    import cv2
+
     from dpt_ros.bags.reader import BagReader
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -230,7 +232,7 @@ def _is_bag_folder(folder: Path) -> bool:
     )
 
 
-def _open_video(path: Path):
+def _open_video(path: Path) -> cv2.VideoCapture:
     import cv2
 
     video = cv2.VideoCapture(str(path))
