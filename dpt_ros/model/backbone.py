@@ -58,7 +58,7 @@ class Encoder(nn.Module):
             stages: Any = self.resnet.forward_intermediates(
                 x, indices=[1, 2, 3], intermediates_only=True
             )
-            *levels, x = stages
+            levels, x = list(stages[:-1]), stages[-1]
         tokens: Any = self.vit.forward_intermediates(
             x,
             indices=self.taps,
