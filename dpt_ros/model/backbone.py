@@ -19,27 +19,30 @@ TokenTap = tuple[Tensor, Tensor]
 """Patch tokens [B, N, D] and readout token [B, 1, D] of one block."""
 
 
-class PositionedPatchEmbed(PatchEmbed):
-    """timm's patch embedding which also adds the position embedding.
+class TokenEmbed(PatchEmbed):
+    """timm's patch embedding, with the position embedding added and the readout token in front.
 
     timm itself resizes a position embedding with antialiased bicubic interpolation; DPT was
-    trained with plain bilinear. Adding it here, and telling the ViT that it has none of its own,
-    needs nothing but timm's public constructor. `position` is [1, D, rows, columns]; the readout
-    token's own position is part of the ViT's `cls_token`.
+    trained with plain bilinear. Doing it here, and telling the ViT that it has neither position
+    nor class token of its own, needs nothing but timm's public constructor. `position` is
+    [1, D, rows, columns]; the readout token's own position is part of `cls_token` [1, 1, D].
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, kwargs["embed_dim"]))
         self.position = nn.Parameter(torch.empty(1, kwargs["embed_dim"], *self.grid_size))
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
         nn.init.trunc_normal_(self.position, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Image [B, C, h, w] to patch tokens [B, N, D]."""
+        """Image [B, C, h, w] to tokens [B, 1 + N, D], the readout token first."""
         patches: Tensor = self.proj(x)
         position = F.interpolate(
             self.position, size=patches.shape[-2:], mode="bilinear", align_corners=False
         )
-        return (patches + position).flatten(2).transpose(1, 2)
+        tokens = (patches + position).flatten(2).transpose(1, 2)
+        return torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
 
 
 class Encoder(nn.Module):
@@ -62,12 +65,11 @@ class Encoder(nn.Module):
         tokens: Any = self.vit.forward_intermediates(
             x,
             indices=self.taps,
-            return_prefix_tokens=True,
             norm=False,
             output_fmt="NLC",
             intermediates_only=True,
         )
-        return levels, tokens
+        return levels, [(tapped[:, 1:], tapped[:, :1]) for tapped in tokens]
 
 
 def _make_resnet(configuration: DPTConfiguration) -> ResNetV2:
@@ -103,9 +105,11 @@ def _make_vit(configuration: DPTConfiguration) -> VisionTransformer:
         embed_dim=configuration.embed_dim,
         depth=configuration.depth,
         num_heads=configuration.num_heads,
+        global_pool="",
+        class_token=False,
         pos_embed="none",
         final_norm=False,
         dynamic_img_size=True,
-        embed_layer=PositionedPatchEmbed,
+        embed_layer=TokenEmbed,
         norm_layer=partial(nn.LayerNorm, eps=configuration.layer_norm_eps),
     )

@@ -22,7 +22,8 @@ Rules = tuple[tuple[str, str | None], ...]
 _TIMM: Rules = (
     (r"(?:norm|fc_norm|head|head_dist|pre_logits\.fc)\.(?:weight|bias)", None),  # classifier
     (r"patch_embed\.backbone\.(.+)", r"encoder.resnet.\1"),
-    (r"(cls_token|pos_embed|patch_embed\.proj\..+|blocks\..+)", r"encoder.vit.\1"),
+    (r"(cls_token|pos_embed)", r"encoder.vit.patch_embed.\1"),
+    (r"(patch_embed\.proj\..+|blocks\..+)", r"encoder.vit.\1"),
 )
 
 _ISL_ORG: Rules = (
@@ -61,8 +62,8 @@ _ISL_ORG_FUSION: Rules = (
 _HUGGING_FACE: Rules = (
     (r"dpt\.(?:layernorm|pooler)\..+", None),
     (r"neck\.fusion_stage\.layers\.0\.residual_layer1\..+", None),
-    (r"dpt\.embeddings\.cls_token", "encoder.vit.cls_token"),
-    (r"dpt\.embeddings\.position_embeddings", "encoder.vit.pos_embed"),
+    (r"dpt\.embeddings\.cls_token", "encoder.vit.patch_embed.cls_token"),
+    (r"dpt\.embeddings\.position_embeddings", "encoder.vit.patch_embed.pos_embed"),
     (
         r"dpt\.embeddings\.(?:patch_embeddings\.)?projection\.(.+)",
         r"encoder.vit.patch_embed.proj.\1",
@@ -161,7 +162,7 @@ def rename_timm(
 
 def guess_structure(state_dict: Mapping[str, Tensor]) -> str | None:
     """The name in MODELS that a state dict in our layout seems to belong to, for messages."""
-    token = state_dict.get("encoder.vit.cls_token")
+    token = state_dict.get("encoder.vit.patch_embed.cls_token")
     blocks = {
         int(match[1])
         for match in (re.match(r"encoder\.vit\.blocks\.(\d+)\.", key) for key in state_dict)
@@ -213,13 +214,13 @@ def _move_position(
     If it was made for another grid, the grid is taken to be square, and a strict load will say
     what shape came and what was expected.
     """
-    embedding = state_dict.get("encoder.vit.pos_embed")
-    token = state_dict.get("encoder.vit.cls_token")
+    embedding = state_dict.get("encoder.vit.patch_embed.pos_embed")
+    token = state_dict.get("encoder.vit.patch_embed.cls_token")
     if embedding is None or token is None or embedding.ndim != 3 or embedding.shape[1] < 2:
         return state_dict
     moved = dict(state_dict)
-    del moved["encoder.vit.pos_embed"]
-    moved["encoder.vit.cls_token"] = token + embedding[:, :1]
+    del moved["encoder.vit.patch_embed.pos_embed"]
+    moved["encoder.vit.patch_embed.cls_token"] = token + embedding[:, :1]
     patches = embedding[:, 1:]
     rows, columns = configuration.grid
     if rows * columns != patches.shape[1]:

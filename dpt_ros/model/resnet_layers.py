@@ -15,12 +15,12 @@ VARIANCE_EPSILON = 1e-8
 
 
 def standardize_weight(weight: Tensor, formula: str) -> Tensor:
-    """Give each filter of [out, in, kh, kw] zero mean and unit (biased) deviation, in float32.
+    """Give each filter of [out, in, kh, kw] zero mean and unit (biased) deviation.
 
-    `formula` is "sigma": / (sigma + 1e-5), or "variance": / sqrt(sigma^2 + 1e-8). The result has
-    the dtype of `weight`.
+    `formula` is "sigma": / (sigma + 1e-5), or "variance": / sqrt(sigma^2 + 1e-8). Half precision
+    is computed in float32; the result has the dtype of `weight`.
     """
-    wide = weight.float()
+    wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
     variance, mean = torch.var_mean(wide, dim=(1, 2, 3), keepdim=True, correction=0)
     if formula == "sigma":
         deviation = variance.sqrt() + SIGMA_EPSILON

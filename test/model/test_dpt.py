@@ -206,7 +206,9 @@ def test_position_embedding_is_plain_bilinear():
     first, second = embed.position[0, :, 0], embed.position[0, :, 1]  # [D, 3] each
     rows = [first, 0.75 * first + 0.25 * second, 0.25 * first + 0.75 * second, second]
     expected = torch.stack(rows, dim=1).flatten(1).T  # [4 * 3, D]
-    torch.testing.assert_close(embed(torch.zeros(1, 3, 64, 48))[0], expected)
+    tokens = embed(torch.zeros(1, 3, 64, 48))[0]
+    torch.testing.assert_close(tokens[0], embed.cls_token[0, 0])
+    torch.testing.assert_close(tokens[1:], expected)
     # timm's own interpolation is another one: this is what must not be used.
     grid = embed.position.flatten(2).transpose(1, 2)
     timms = resample_abs_pos_embed(grid, new_size=[4, 3], old_size=[2, 3], num_prefix_tokens=0)

@@ -150,8 +150,8 @@ def test_position_becomes_a_grid_and_the_tokens_joins_the_token():
     embedding = torch.arange(14.0).reshape(1, 7, 2)
     state = {"cls_token": torch.tensor([[[100.0, 200.0]]]), "pos_embed": embedding}
     renamed = rename_timm(state, configuration)
-    assert set(renamed) == {"encoder.vit.cls_token", "encoder.vit.patch_embed.position"}
-    assert renamed["encoder.vit.cls_token"].tolist() == [[[100.0, 201.0]]]
+    assert set(renamed) == {"encoder.vit.patch_embed.cls_token", "encoder.vit.patch_embed.position"}
+    assert renamed["encoder.vit.patch_embed.cls_token"].tolist() == [[[100.0, 201.0]]]
     position = renamed["encoder.vit.patch_embed.position"]
     assert position.shape == (1, 2, 2, 3)
     assert position[0, 0].tolist() == [[2, 4, 6], [8, 10, 12]]
@@ -174,14 +174,14 @@ def test_layouts_are_told_apart():
 
 def test_guesses_the_structure():
     state = {
-        "encoder.vit.cls_token": torch.zeros(1, 1, 1024),
+        "encoder.vit.patch_embed.cls_token": torch.zeros(1, 1, 1024),
         "encoder.vit.blocks.23.norm1.bias": VALUE,
     }
     assert guess_structure(state) == "dpt_large"
     state = {
-        "encoder.vit.cls_token": torch.zeros(1, 1, 768),
+        "encoder.vit.patch_embed.cls_token": torch.zeros(1, 1, 768),
         "encoder.vit.blocks.11.norm1.bias": VALUE,
     }
     assert guess_structure(state) == "dpt_base"
     assert guess_structure(state | {"encoder.resnet.stem.conv.weight": VALUE}) == "dpt_hybrid"
-    assert guess_structure({"encoder.vit.cls_token": torch.zeros(1, 1, 768)}) is None
+    assert guess_structure({"encoder.vit.patch_embed.cls_token": torch.zeros(1, 1, 768)}) is None
