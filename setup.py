@@ -40,7 +40,7 @@ setup(
         "PyYAML",
         "rosbags>=0.11",
         "safetensors",
-        "timm>=1.0.20,<1.1",
+        "timm>=1.0.22,<1.1",
         "torch>=2.6",
         "tqdm",
     ],
