@@ -72,10 +72,10 @@ def depth_to_millimetres(depth_m: torch.Tensor) -> torch.Tensor:
     NaN, infinities, negative depths and depths that a uint16 can't hold (65.5355 m and more)
     become 0.
     """
-    negated = torch.mul(depth_m, -1000.0)
-    negated.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0).round_()
-    millimetres = torch.threshold_(negated, -(MAX_MILLIMETRES + 1.0), 0.0).neg_()
-    return torch.threshold_(millimetres, 0.0, 0.0).to(torch.uint16)
+    half = torch.tensor(0.5, dtype=depth_m.dtype)  # rounds, as the conversion cuts off
+    millimetres = torch.add(half, depth_m, alpha=1000.0).nan_to_num_(nan=0.0)
+    # One more than fits becomes 0 in the last conversion.
+    return millimetres.clamp_(0.0, MAX_MILLIMETRES + 1.0).to(torch.int32).to(torch.uint16)
 
 
 def _just_below(value: float, like: torch.Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -64,7 +65,8 @@ def depth_to_points(
     """
     settings = settings or PointCloudSettings()
     _check(depth_m, rays, rgb)
-    z = torch.nan_to_num(depth_m, nan=torch.nan, posinf=torch.nan, neginf=torch.nan)
+    # Adds 0 where depth is finite and the pixel has a ray, else NaN: 0 times either is NaN.
+    z = torch.addcmul(depth_m, depth_m, rays[..., 0], value=0.0)
     if settings.edge_removal > 0.0:
         z.masked_fill_(flying_pixels(depth_m, settings.edge_removal), torch.nan)
     step = settings.stride
@@ -73,8 +75,6 @@ def depth_to_points(
     # Two floats at a time, as complex numbers (x, y) and (z, rgb): half the time on a CPU.
     pairs = torch.view_as_complex(points.view(*z.shape, 2, 2))
     torch.mul(torch.view_as_complex(rays), z, out=pairs[..., 0])
-    # 0 times the ray adds nothing, but NaN where the pixel has no ray.
-    z.add_(rays[..., 0], alpha=0.0)
     torch.complex(z, _color_bits(rgb).view(torch.float32), out=pairs[..., 1])
     return points
 
@@ -98,20 +98,25 @@ def flying_pixels(depth_m: torch.Tensor, threshold: float) -> torch.Tensor:
     Returns:
         [B, H, W] bool.
     """
-    flying = torch.zeros(depth_m.shape, dtype=torch.bool, device=depth_m.device)
-    reach = max(1, round(min(depth_m.shape[1:]) / _PIXELS_PER_REACH))
-    raised = depth_m * (1.0 + threshold)
-    for dim in (1, 2):
-        count = depth_m.shape[dim] - reach
-        inner = count - reach
-        if inner < 1:
-            continue
-        rises = depth_m.narrow(dim, reach, count) > raised.narrow(dim, 0, count)
-        falls = depth_m.narrow(dim, 0, count) > raised.narrow(dim, reach, count)
-        between = flying.narrow(dim, reach, inner)
-        between |= rises.narrow(dim, 0, inner) & rises.narrow(dim, reach, inner)
-        between |= falls.narrow(dim, 0, inner) & falls.narrow(dim, reach, inner)
-    return flying
+    height, width = depth_m.shape[1:]
+    reach = max(1, round(min(height, width) / _PIXELS_PER_REACH))
+    # Rows end to end: a neighbour in the row is `reach` away, one in the column `reach * width`.
+    depth: Any = depth_m.flatten(1)
+    if depth_m.device.type == "cpu":
+        depth = depth.numpy()  # compares four times as fast as torch does, with the same operators
+    raised = depth * (1.0 + threshold)
+    flying = depth > torch.inf  # none yet
+    for step in (reach, reach * width):
+        rises = depth[:, step:] > raised[:, :-step]
+        falls = depth[:, :-step] > raised[:, step:]
+        between = flying[:, step:-step]
+        between |= rises[:, :-step] & rises[:, step:]
+        between |= falls[:, :-step] & falls[:, step:]
+        if step == reach:  # what was compared across the end of a row
+            rows = flying.reshape(-1, height, width)
+            rows[:, :, :reach] = False
+            rows[:, :, -reach:] = False
+    return torch.as_tensor(flying).view(depth_m.shape)
 
 
 def _color_bits(rgb: torch.Tensor) -> torch.Tensor:

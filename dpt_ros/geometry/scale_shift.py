@@ -27,4 +27,5 @@ class ScaleShift:
 
     def apply(self, inverse_depth: torch.Tensor) -> torch.Tensor:
         """Inverse depth of any shape -> metric inverse depth in 1/m; the input is left as it is."""
-        return torch.mul(inverse_depth, self.scale).add_(self.shift)
+        shift = torch.tensor(self.shift, dtype=inverse_depth.dtype)
+        return torch.add(shift, inverse_depth, alpha=self.scale)  # one pass over the image

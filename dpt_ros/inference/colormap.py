@@ -59,8 +59,14 @@ def color_range(inverse_depth: Tensor, settings: ColormapSettings) -> Tensor:
     """
     step = max(1, math.isqrt(inverse_depth[0].numel() // _SAMPLES))
     samples = inverse_depth[:, step // 2 :: step, step // 2 :: step].flatten(1)
-    percents = samples.new_tensor((settings.low_percent, settings.high_percent))
-    return torch.nanquantile(samples, percents / 100.0, dim=1)
+    if samples.device.type == "cpu":  # numpy sorts ten times as fast; both put NaN last
+        ordered = torch.from_numpy(np.sort(samples.numpy(), axis=1))
+    else:
+        ordered = samples.sort(dim=1).values
+    last = (samples == samples).sum(dim=1) - 1  # of those that are not NaN
+    percents = (settings.low_percent, settings.high_percent)
+    places = torch.stack([(last * (percent / 100.0)).round() for percent in percents], 1).long()
+    return ordered.gather(1, places.clamp_min_(0)).T
 
 
 def colorize(
@@ -80,24 +86,26 @@ def colorize(
     settings = settings or ColormapSettings()
     low, high = color_range(inverse_depth, settings) if limits is None else limits
     gain = 255.0 / (high - low).clamp_min(1e-12)
-    if len(gain) == 1 and inverse_depth.device.type == "cpu":
-        gain, low = gain[0], low[0]  # scalars are faster than a broadcast
-    else:
-        gain, low = gain[:, None, None], low[:, None, None]
-    # Half a step, so that the conversion, which cuts off, rounds.
-    index = (inverse_depth * gain).add_(0.5 - low * gain).nan_to_num_(nan=0.0)
-    return _look_up(index.clamp_(0.0, 255.0).to(torch.uint8), settings.name)
+    offset = -low * gain
+    if inverse_depth.device.type == "cpu":
+        return _colorize_cpu(inverse_depth, gain.tolist(), offset.tolist(), _table(settings.name))
+    index = torch.addcmul(offset[:, None, None], inverse_depth, gain[:, None, None])
+    index = index.nan_to_num_(nan=0.0).round_().clamp_(0.0, 255.0).int()
+    return torch.from_numpy(_table(settings.name)).to(index.device)[index]
 
 
-def _look_up(index: Tensor, name: str) -> Tensor:
-    if index.device.type != "cpu":
-        table = torch.from_numpy(_table(name)).to(index.device)
-        return table[index.int()]
+def _colorize_cpu(
+    inverse_depth: Tensor, gains: list[float], offsets: list[float], table: NDArray[np.uint8]
+) -> Tensor:
+    """The same with cv2, which rounds and saturates in one pass: three times as fast."""
     import cv2
 
-    colors = torch.empty((*index.shape, 3), dtype=torch.uint8)
-    for source, target in zip(index.numpy(), colors.numpy(), strict=True):
-        cv2.applyColorMap(source, _table(name)[:, None], dst=target)
+    colors = torch.empty((*inverse_depth.shape, 3), dtype=torch.uint8)
+    for source, target, gain, offset in zip(
+        inverse_depth.numpy(), colors.numpy(), gains, offsets, strict=True
+    ):
+        index = cv2.addWeighted(source, gain, source, 0.0, offset, dtype=cv2.CV_8U)
+        cv2.applyColorMap(index, table[:, None], dst=target)
     return colors
 
 

@@ -110,7 +110,8 @@ class FramePipeline:
     @torch.inference_mode()
     def _process_batch(self, frames: list[Frame], wanted: frozenset[str]) -> list[FrameOutputs]:
         with inference_errors():
-            rgb = torch.stack([as_tensor(frame.rgb) for frame in frames])
+            images = [as_tensor(frame.rgb)[None] for frame in frames]
+            rgb = images[0] if len(images) == 1 else torch.cat(images)
             rgb = rgb.to(self._predictor.device)
             x = self._predictor.network_input(rgb)
             clock = _Clock(self._predictor.device)

@@ -66,7 +66,7 @@ class InputTransform:
             # Left channels-last, as the convolutions like it; whole rows at once are fast.
             resized = _resize_cpu(rgb.float(), size)
             rows = resized.view(*resized.shape[:2], -1)
-            rows.mul_(gain.repeat(size[1])).add_(offset.repeat(size[1]))
+            torch.addcmul(offset.repeat(size[1]), rows, gain.repeat(size[1]), out=rows)
             return resized.permute(0, 3, 1, 2)
         planes = rgb.permute(0, 3, 1, 2).float()
         resized = F.interpolate(planes, size=size, mode="bicubic", align_corners=False)
