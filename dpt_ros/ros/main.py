@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import rclpy
     except ModuleNotFoundError as error:
         return _complain(missing_module_message(error))
-    rclpy.init(args=arguments)
+    try:
+        rclpy.init(args=arguments)
+    except RuntimeError as error:  # RCLError: an argument after --ros-args that ROS does not read
+        return _complain(f"dpt: {error}")
     node: DepthNode | None = None
     has_stopped = True
     try:
