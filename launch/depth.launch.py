@@ -77,11 +77,18 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
-    """The node and RViz, for the arguments' values."""
+    """The node and RViz, for the arguments' values.
+
+    Raises:
+        RuntimeError: there is no such params_file.
+    """
 
     def value_of(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    params_file = Path(value_of("params_file"))
+    if not params_file.is_file():  # launch_ros would only warn, and start with the defaults
+        raise RuntimeError(f"params_file: there is no file {params_file}")
     image = value_of("image")
     transport = value_of("image_transport")
     if image.endswith("/compressed"):
@@ -101,7 +108,7 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
         executable="depth_node",
         name="dpt",
         namespace=value_of("namespace"),
-        parameters=[ParameterFile(value_of("params_file")), parameters, use_sim_time],
+        parameters=[ParameterFile(params_file), parameters, use_sim_time],
         remappings=[("image_rect", image), ("camera_info", camera_info)],
         ros_arguments=ros_arguments,
         output="screen",
