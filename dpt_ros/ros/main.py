@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from dpt_ros.ros.transport import widen_shared_memory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(USAGE)
         return 0
     name_prefix()
+    widen_shared_memory()
     try:
         import rclpy
     except ModuleNotFoundError as error:

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dpt_ros.ros.transport import widen_shared_memory
+
 STOP_S = 10.0
 
 
@@ -79,9 +81,10 @@ class NodeProcess:
 def isolate() -> None:
     """Keep what this process starts apart from robots and other runs on the network.
 
-    Sets ROS_DOMAIN_ID, unless it is set, to one that is unlikely to be in use, and discovery to
-    this machine. To be called before rclpy.init().
+    Sets ROS_DOMAIN_ID, unless it is set, to one that is unlikely to be in use, discovery to this
+    machine, and room for large messages. To be called before rclpy.init().
     """
+    widen_shared_memory()
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_LOCALHOST_ONLY"] = "1"  # before Iron

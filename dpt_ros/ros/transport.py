@@ -1,0 +1,36 @@
+"""Room for large messages in Fast DDS's shared memory. To be called before rclpy.init()."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from dpt_ros.config import share_folder
+
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""Since Fast DDS 3, and before."""
+_USERS_OWN = (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Fast DDS keeps its segments
+_NEEDED_BYTES = 2 * 32 * 2**20
+
+
+def widen_shared_memory() -> bool:
+    """Give this process and those it starts config/fastdds.xml, unless the user chose otherwise.
+
+    Returns:
+        Whether it was done; not with another middleware, nor where little shared memory is left
+        (a container has 64 MB by default).
+    """
+    if os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") != "rmw_fastrtps_cpp":
+        return False
+    if any(os.environ.get(name) for name in _USERS_OWN):
+        return False
+    profile = share_folder() / "config" / "fastdds.xml"
+    if not profile.is_file() or not _SHARED_MEMORY.is_dir():
+        return False
+    if shutil.disk_usage(_SHARED_MEMORY).free < _NEEDED_BYTES:
+        return False
+    for name in PROFILE_VARIABLES:
+        os.environ[name] = str(profile)
+    return True
