@@ -7,9 +7,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpt_ros.ros.transport import widen_shared_memory
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dpt_ros.ros.node import DepthNode
