@@ -58,10 +58,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     from dpt_ros.config import list_settings
     from dpt_ros.inference.settings import InferenceSettings
 
-    parser.add_argument(
-        "--model", default="dpt_hybrid", help="its name, see `dpt-ros models list` (%(default)s)"
-    )
-    parser.add_argument("--checkpoint", help="weights file (default: the model's own, once pulled)")
     for item in list_settings(InferenceSettings):
         name, text = f"--{item.name.replace('_', '-')}", item.description.replace("%", "%%")
         if item.type is bool:
@@ -73,7 +69,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
                 type=item.type,
                 default=item.default,
                 choices=item.choices or None,
-                help=f"{text} (default: {item.default})",
+                help=f"{text} (default: {item.default})" if item.default else text,
             )
 
 
@@ -95,7 +91,7 @@ def load_predictor(options: argparse.Namespace) -> DepthPredictor:
 
     return DepthPredictor.from_model(
         options.model,
-        checkpoint=options.checkpoint,
+        checkpoint=options.checkpoint or None,
         device=options.device,
         precision=options.precision,
         compile=options.compile,

@@ -1,4 +1,4 @@
-"""How a network runs: device, precision, compilation. Knows no torch."""
+"""Which network runs, and how: device, precision, compilation. Knows no torch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 class InferenceSettings:
     """What `DepthPredictor` is given."""
 
+    model: str = setting(
+        "dpt_hybrid",
+        "Name of the model; `dpt-ros models list` shows them.",
+        fixed=True,
+    )
+    checkpoint: str = setting(
+        "",
+        "Weights file (or Hugging Face folder) of the model; empty: the model's own, fetched "
+        "before with `dpt-ros models pull NAME`.",
+        fixed=True,
+    )
     device: str = setting(
         "auto",
         "Where the network runs: cpu, cuda, cuda:1 ...; auto takes the GPU if there is one.",

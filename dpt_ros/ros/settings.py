@@ -15,19 +15,8 @@ IMAGE_TRANSPORTS = ("raw", "compressed")
 
 @dataclasses.dataclass(frozen=True)
 class NodeSettings(InferenceSettings):
-    """Parameters of the node `dpt`; device and precision are those of the predictor."""
+    """Parameters of the node `dpt`; the first ones are those of every predictor."""
 
-    model: str = setting(
-        "dpt_large",
-        "Name of the model; `dpt-ros models list` shows them.",
-        fixed=True,
-    )
-    checkpoint: str = setting(
-        "",
-        "Weights file (or Hugging Face folder) of the model; empty: the model's own, fetched "
-        "before with `dpt-ros models pull NAME`.",
-        fixed=True,
-    )
     calibration: str = setting(
         "",
         "calibration.yaml that turns inverse depth into metres; empty: none, so metres only from "
