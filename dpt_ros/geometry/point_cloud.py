@@ -9,9 +9,7 @@ import torch
 
 from dpt_ros.config import setting
 
-# Network depth runs smoothly over an edge, over a width that grows with the image: neighbours are
-# looked for one pixel away for each of these many rows or columns.
-_PIXELS_PER_REACH = 240
+_PIXELS_PER_BLOCK = 240
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,14 @@ def flying_pixels(depth_m: torch.Tensor, threshold: float) -> torch.Tensor:
     """Pixels that hang in the air between a foreground and the background behind it.
 
     A network's depth passes smoothly over the edge of an object, through depths at which nothing
-    is. Such a pixel lies between its neighbours, in one direction or the other: along a row or a
-    column depth rises (or falls) by more than the fraction `threshold` up to the pixel and again
-    after it. The neighbours are `max(1, round(min(H, W) / 240))` pixels away. A beyond-far (+Inf)
-    or too-near (-Inf) neighbour is background or foreground like any other; a NaN is neither.
+    is, over a width that grows with the image. So the image is looked at in square blocks of
+    `max(1, round(min(H, W) / 240))` pixels, each stood for by its first pixel. A block flies if it
+    lies between its neighbours, along its row or its column: depth rises (or falls) by more than
+    the fraction `threshold` up to it and again after it. A beyond-far (+Inf) or too-near (-Inf)
+    neighbour is background or foreground like any other; a NaN is neither.
 
     A plane seen at a grazing angle looks the same: of a floor seen from the height h with the focal
-    length f, what is further than about `threshold * f * h / neighbour distance` goes as well.
+    length f, what is further than about `threshold * f * h / block` goes as well.
 
     Args:
         depth_m: [B, H, W].
@@ -99,24 +98,27 @@ def flying_pixels(depth_m: torch.Tensor, threshold: float) -> torch.Tensor:
         [B, H, W] bool.
     """
     height, width = depth_m.shape[1:]
-    reach = max(1, round(min(height, width) / _PIXELS_PER_REACH))
-    # Rows end to end: a neighbour in the row is `reach` away, one in the column `reach * width`.
-    depth: Any = depth_m.flatten(1)
+    block = max(1, round(min(height, width) / _PIXELS_PER_BLOCK))
+    blocks = depth_m[:, ::block, ::block]
+    rows, columns = blocks.shape[1:]
+    # Rows end to end: the neighbour in the row is 1 away, the one in the column `columns`.
+    depth: Any = blocks.flatten(1)
     if depth_m.device.type == "cpu":
         depth = depth.numpy()  # compares four times as fast as torch does, with the same operators
     raised = depth * (1.0 + threshold)
     flying = depth > torch.inf  # none yet
-    for step in (reach, reach * width):
+    for step in (1, columns):
         rises = depth[:, step:] > raised[:, :-step]
         falls = depth[:, :-step] > raised[:, step:]
-        between = flying[:, step:-step]
-        between |= rises[:, :-step] & rises[:, step:]
-        between |= falls[:, :-step] & falls[:, step:]
-        if step == reach:  # what was compared across the end of a row
-            rows = flying.reshape(-1, height, width)
-            rows[:, :, :reach] = False
-            rows[:, :, -reach:] = False
-    return torch.as_tensor(flying).view(depth_m.shape)
+        inner = flying[:, step:-step]
+        inner |= rises[:, :-step] & rises[:, step:]
+        inner |= falls[:, :-step] & falls[:, step:]
+        if step == 1:  # what was compared across the end of a row
+            flying[:, ::columns] = False
+            flying[:, columns - 1 :: columns] = False
+    of_blocks = torch.as_tensor(flying).view(-1, rows, 1, columns, 1)
+    of_pixels = of_blocks.expand(-1, -1, block, -1, block)
+    return of_pixels.reshape(-1, rows * block, columns * block)[:, :height, :width]
 
 
 def _color_bits(rgb: torch.Tensor) -> torch.Tensor:

@@ -144,14 +144,36 @@ def test_beyond_far_and_too_near_are_background_and_foreground():
     assert flying_pixels(near, 0.1)[0, 1, 2:].tolist() == [True, False, False]
 
 
-def test_neighbours_are_further_apart_in_a_larger_image():
-    # 480 rows: two pixels. An edge over five pixels, each 9 % from the next.
-    row = torch.full((640,), 2.0)
-    row[300:305] = 2.0 * 1.09 ** torch.arange(1.0, 6.0)
-    row[305:] = 2.0 * 1.09**6
-    flying = flying_pixels(row.expand(1, 480, 640), 0.1)[0, 7]
+def test_a_larger_image_is_looked_at_in_blocks():
+    # 480 rows: blocks of two pixels. An edge over six pixels, each 7 % from the next.
+    row = torch.full((641,), 2.0)
+    row[300:306] = 2.0 * 1.07 ** torch.arange(1.0, 7.0)
+    row[306:] = 2.0 * 1.07**7
+    flying = flying_pixels(row.expand(1, 481, 641), 0.1)
 
-    assert flying.nonzero()[:, 0].tolist() == [301, 302, 303]
+    # The samples at 298, 300, ... 306 are 2 * 1.07 ** (0, 1, 3, 5, 7): steps of 7, 14, 14 and 14 %.
+    # Those at 302 and 304 have a step over 10 % on both sides.
+    assert flying.shape == (1, 481, 641)
+    assert flying[0, 7].nonzero()[:, 0].tolist() == [302, 303, 304, 305]
+    assert torch.equal(flying, flying[:, :1].expand(1, 481, 641))
+    on_its_side = flying_pixels(row.expand(1, 481, 641).mT.contiguous(), 0.1)
+    assert torch.equal(on_its_side, flying.mT)
+
+
+def test_the_end_of_a_row_is_no_neighbour_of_the_next():
+    depth_m = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0], [64.0, 64.0, 64.0]])[None]
+
+    # In the first row only the middle pixel has two neighbours; the ends belong to no pair.
+    assert flying_pixels(depth_m, 0.1)[0].tolist() == [
+        [False, True, False],
+        [True, True, True],  # between the rows above and below
+        [False, False, False],
+    ]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 5), (2, 5, 1), (1, 2, 2)])
+def test_images_too_small_for_neighbours_have_no_flying_pixels(shape: tuple[int, int, int]):
+    assert not flying_pixels(torch.rand(shape) + 0.1, 0.1).any()
 
 
 def test_flying_pixels_are_removed_from_the_cloud_unless_told_not_to():
