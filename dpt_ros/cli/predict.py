@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -103,28 +104,34 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dpt_ros.cli.sources import Source
+    from dpt_ros.geometry.depth import DepthLimits
+    from dpt_ros.inference.metres import Metres
     from dpt_ros.inference.pipeline import Frame, FramePipeline
 
     source = Source(options.input, options.camera, options.image_topic, options.rectified)
     out = _output_folder(Path(options.out), options.force)
     predictor = load_predictor(options)
-    scale_shift = metric_scale_shift(predictor, options.calibration)
-    pipeline = FramePipeline(predictor)
+    metres = Metres(predictor, options.calibration or "")
+    pipeline = FramePipeline(predictor, metres.limits(DepthLimits()))
     entries: list[dict[str, Any]] = []
+    why_no_metres = ""
     try:
         for picture in tqdm(source, total=source.count(), unit="picture", file=sys.stderr):
             # Colours are kept steady within a video, not between pictures of different scenes.
             stream = "" if source.kind in ("video", "bag") else picture.name
-            frame = Frame(picture.rgb, picture.camera, scale_shift, stream)
-            outputs = pipeline.process([frame], _wanted(picture, scale_shift))[0]
-            entries.append(_write(out, picture, outputs))
+            height, width = picture.rgb.shape[:2]
+            earned = metres.of_image(width, height, picture.camera)
+            why_no_metres = earned.why_not or why_no_metres
+            frame = Frame(picture.rgb, picture.camera, earned.scale_shift, stream)
+            outputs = pipeline.process([frame], _wanted(picture, earned.scale_shift))[0]
+            entries.append(_write(out, picture, outputs, earned.scale_shift))
     finally:
-        _write_manifest(out, predictor, options, scale_shift, entries, source.skipped)
+        _write_manifest(out, predictor, options, entries, source.skipped)
     for reason in source.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
     print(f"{len(entries)} of {len(entries) + len(source.skipped)} pictures -> {out}")
-    if scale_shift is None:
-        print("Depth is relative, not metres: those need a metric model or --calibration.")
+    if why_no_metres:
+        print(f"Depth is relative, not metres: {why_no_metres}")
     return 0 if entries else 1
 
 
@@ -133,31 +140,6 @@ def _wanted(picture: Picture, scale_shift: ScaleShift | None) -> frozenset[str]:
     if scale_shift is not None:
         wanted |= {"depth"} if picture.camera is None else {"depth", "points"}
     return frozenset(wanted)
-
-
-def metric_scale_shift(
-    predictor: DepthPredictor, calibration_path: str | None
-) -> ScaleShift | None:
-    """What makes the predictor's answer metric: the calibration's, else the card's, else None.
-
-    Raises:
-        CalibrationError: the calibration is faulty or was made for another model or file.
-    """
-    from dpt_ros.geometry.calibration import check_calibration, load_calibration
-
-    if calibration_path is None:
-        return predictor.metric_scale_shift
-    calibration = load_calibration(calibration_path)
-    size = (calibration.network_height, calibration.network_width)
-    if calibration.camera is not None:
-        size = predictor.network_size(calibration.camera.height, calibration.camera.width)
-    check_calibration(
-        calibration,
-        model=predictor.model_name,
-        checkpoint_sha256=predictor.checkpoint_sha256,
-        network_size=size,
-    )
-    return calibration.scale_shift
 
 
 def _output_folder(out: Path, force: bool) -> Path:
@@ -170,7 +152,9 @@ def _output_folder(out: Path, force: bool) -> Path:
     return out
 
 
-def _write(out: Path, picture: Picture, outputs: FrameOutputs) -> dict[str, Any]:
+def _write(
+    out: Path, picture: Picture, outputs: FrameOutputs, scale_shift: ScaleShift | None
+) -> dict[str, Any]:
     """Write one picture's files; returns its entry of the manifest."""
     import cv2
     import numpy as np
@@ -200,6 +184,7 @@ def _write(out: Path, picture: Picture, outputs: FrameOutputs) -> dict[str, Any]
         "width": int(inverse_depth.shape[1]),
         "height": int(inverse_depth.shape[0]),
         "png": {"offset": low, "step": step},
+        "metric": None if scale_shift is None else dataclasses.asdict(scale_shift),
     }
 
 
@@ -235,7 +220,6 @@ def _write_manifest(
     out: Path,
     predictor: DepthPredictor,
     options: argparse.Namespace,
-    scale_shift: ScaleShift | None,
     entries: list[dict[str, Any]],
     skipped: list[str],
 ) -> None:
@@ -245,9 +229,6 @@ def _write_manifest(
         "device": str(predictor.device),
         "precision": predictor.precision,
         "calibration": options.calibration,
-        "metric": None
-        if scale_shift is None
-        else {"scale": scale_shift.scale, "shift": scale_shift.shift},
         "pictures": entries,
         "skipped": skipped,
     }

@@ -12,7 +12,7 @@ from dpt_ros.ros.camera_stream import CameraStream
 from dpt_ros.ros.statistics import STAGES, percentile
 
 if TYPE_CHECKING:
-    from dpt_ros.ros.metres import Metres
+    from dpt_ros.inference.metres import Metres
     from dpt_ros.ros.network import Network
     from dpt_ros.ros.settings import NodeSettings
 

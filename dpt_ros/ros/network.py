@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
-from dpt_ros.config import ConfigError
 from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.inference.pipeline import Frame, FrameOutputs, FramePipeline
@@ -27,7 +26,8 @@ class Network:
 
     def __init__(self, predictor: DepthPredictor, settings: NodeSettings) -> None:
         self.predictor = predictor
-        self.range_m: tuple[float, float] | None = None
+        self.narrow_limits: Callable[[DepthLimits], DepthLimits] = lambda limits: limits
+        """To the range for which a calibration holds."""
         self._pipeline = self._make_pipeline(settings)
 
     @classmethod
@@ -79,14 +79,5 @@ class Network:
             torch.cuda.empty_cache()
 
     def _make_pipeline(self, settings: NodeSettings) -> FramePipeline:
-        limits = settings.depth
-        if self.range_m is not None:
-            near_m = max(self.range_m[0], limits.near_m)
-            far_m = min(self.range_m[1], limits.far_m)
-            if near_m >= far_m:
-                raise ConfigError(
-                    f"depth.near_m {limits.near_m:g} to depth.far_m {limits.far_m:g} lies outside "
-                    f"of the calibration's range, {self.range_m[0]:g} to {self.range_m[1]:g} m"
-                )
-            limits = DepthLimits(near_m, far_m)
+        limits = self.narrow_limits(settings.depth)
         return FramePipeline(self.predictor, limits, settings.points, settings.color)

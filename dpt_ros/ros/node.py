@@ -13,9 +13,9 @@ from rclpy.clock import Clock, ClockType, JumpThreshold  # type: ignore[attr-def
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from dpt_ros.inference.metres import Metres
 from dpt_ros.ros.camera_stream import CameraStream, ReceivedImage
 from dpt_ros.ros.diagnostics import NodeState, camera_status, network_status
-from dpt_ros.ros.metres import Metres
 from dpt_ros.ros.parameters import NodeParameters
 from dpt_ros.ros.settings import NodeSettings
 from dpt_ros.ros.tell import Teller
@@ -81,7 +81,7 @@ class DepthNode(LifecycleNode):
 
             self._network = Network.load(settings)
             self._metres = Metres(self._network.predictor, settings.calibration)
-            self._network.range_m = self._metres.range_m
+            self._network.narrow_limits = self._metres.limits
             self._network.apply(settings)
             self._streams = [
                 CameraStream(self, topics, self._ready, self._teller)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dpt_ros.inference.metres import Metres, MetresOfImage
 from dpt_ros.inference.pipeline import Frame, FrameOutputs
 from dpt_ros.messages.camera_info import scaled_camera_info
 from dpt_ros.messages.decode import image_to_rgb
 from dpt_ros.messages.errors import MessageError
 from dpt_ros.ros.camera_stream import CameraStream, ReceivedImage
 from dpt_ros.ros.latest_camera import CameraOfImage
-from dpt_ros.ros.metres import Metres, MetresOfImage
 from dpt_ros.ros.stamps import NANOSECONDS, PLAUSIBLE_AGE_S
 from dpt_ros.ros.statistics import FrameTimes
 from dpt_ros.ros.tell import Teller

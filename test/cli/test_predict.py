@@ -72,7 +72,7 @@ def test_every_picture_gets_its_files(pictures, checkpoint, capsys):
     assert stretched.dtype == np.uint16
     restored = entry["png"]["offset"] + entry["png"]["step"] * stretched
     np.testing.assert_allclose(restored, inverse_depth, atol=0.51 * entry["png"]["step"])
-    assert manifest["model"] == "dpt_tiny" and manifest["metric"] is None
+    assert manifest["model"] == "dpt_tiny" and entry["metric"] is None
 
 
 def test_with_a_camera_but_no_metres_the_cloud_says_that_it_is_relative(pictures, checkpoint):

@@ -1,4 +1,4 @@
-"""Where metres come from: a calibration file, the model's card, or nowhere. Knows no rclpy.
+"""Where metres come from: a calibration file, the model's card, or nowhere.
 
 A metre is only published when it is earned: by a calibration made with this model, these weights,
 this network size and a camera of this field of view, or by a model that was trained on metres.
@@ -10,6 +10,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dpt_ros.config import ConfigError
 from dpt_ros.geometry.calibration import (
     Calibration,
     CalibrationError,
@@ -17,10 +18,11 @@ from dpt_ros.geometry.calibration import (
     load_calibration,
 )
 from dpt_ros.geometry.camera import Camera
+from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.geometry.scale_shift import ScaleShift
 
 if TYPE_CHECKING:
-    from dpt_ros.inference import DepthPredictor
+    from dpt_ros.inference.predictor import DepthPredictor
 
 FOCAL_TOLERANCE = 0.01
 """Relative difference of focal length per image side up to which it is the calibrated camera."""
@@ -70,12 +72,22 @@ class Metres:
             )
         return "none"
 
-    @property
-    def range_m(self) -> tuple[float, float] | None:
-        """The range of depth for which the calibration holds; None if not limited."""
+    def limits(self, limits: DepthLimits) -> DepthLimits:
+        """`limits`, within the range for which the calibration holds.
+
+        Raises:
+            ConfigError: no depth is left.
+        """
         if self._calibration is None:
-            return None
-        return self._calibration.near_m, self._calibration.far_m
+            return limits
+        held_near_m, held_far_m = self._calibration.near_m, self._calibration.far_m
+        near_m, far_m = max(held_near_m, limits.near_m), min(held_far_m, limits.far_m)
+        if near_m >= far_m:
+            raise ConfigError(
+                f"depth.near_m {limits.near_m:g} to depth.far_m {limits.far_m:g} lies outside "
+                f"of the calibration's range, {held_near_m:g} to {held_far_m:g} m"
+            )
+        return DepthLimits(near_m, far_m)
 
     def of_image(self, width: int, height: int, camera: Camera | None) -> MetresOfImage:
         """Scale and shift for an image of `width` x `height` pixels, seen by `camera`."""
@@ -91,8 +103,8 @@ class Metres:
             scale_shift = self._predictor.metric_scale_shift
             if scale_shift is None:
                 return MetresOfImage(
-                    why_not=f"{self._predictor.model_name} gives relative inverse depth: set the "
-                    "parameter calibration for metres"
+                    why_not=f"{self._predictor.model_name} gives relative inverse depth; metres "
+                    "take a calibration (the node's parameter, the commands' --calibration)"
                 )
             return MetresOfImage(scale_shift)
         try:
