@@ -9,7 +9,7 @@ _EXAMPLE = """examples:
   dpt-ros bench network --models dpt_large
   dpt-ros bench network --models dpt_large --isl-org ~/DPT --transformers --json large.json
   dpt-ros bench node --size 640x480
-  dpt-ros bench node --frames 10000 --size 64x48      (does memory stay flat?)"""
+  dpt-ros bench node --frames 10000 --size 64x48 --network-size 64x64   (is memory flat?)"""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -65,6 +65,9 @@ def _add_node(kinds: Any) -> None:
     )
     parser.add_argument("--model", default="dpt_tiny", help="structure (default: %(default)s)")
     parser.add_argument("--size", default="640x480", type=size, help="width x height (%(default)s)")
+    parser.add_argument(
+        "--network-size", type=size, help="the network's input (default: that of the model's card)"
+    )
     parser.add_argument(
         "--frames", type=positive, default=300, help="frames (default: %(default)s)"
     )

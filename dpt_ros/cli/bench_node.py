@@ -46,16 +46,17 @@ def _parameters(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from dpt_ros.model import create_model, save_checkpoint
 
     torch.manual_seed(0)
+    card = _card(options, folder)
     checkpoint, calibration = folder / "model.safetensors", folder / "calibration.yaml"
     save_checkpoint(create_model(options.model), checkpoint)
-    predictor = DepthPredictor.from_model(options.model, checkpoint=checkpoint, device="cpu")
+    predictor = DepthPredictor.from_model(card, checkpoint=checkpoint, device="cpu")
     width, height = options.size
     network_height, network_width = predictor.network_size(height, width)
     save_calibration(
         Calibration(
             # Random weights answer near 0: every pixel lies near 2 m, and so in every output.
             scale_shift=ScaleShift(0.01, 0.5),
-            model=options.model,
+            model=predictor.model_name,
             checkpoint_sha256=str(predictor.checkpoint_sha256),
             network_height=network_height,
             network_width=network_width,
@@ -67,13 +68,29 @@ def _parameters(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         calibration,
     )
     return {
-        "model": options.model,
+        "model": card,
         "checkpoint": str(checkpoint),
         "calibration": str(calibration),
         "device": options.device,
         "precision": options.precision,
         "publish_millimetres": True,
     }
+
+
+def _card(options: argparse.Namespace, folder: Path) -> str:
+    """The model's name, or the card of one with another network size."""
+    import yaml
+
+    from dpt_ros.model.cards import load_card
+
+    if options.network_size is None:
+        return str(options.model)
+    width, height = options.network_size
+    card = load_card(options.model).to_mapping()
+    card["input"] |= {"width": width, "height": height}
+    path = folder / f"{options.model}.yaml"
+    path.write_text(yaml.safe_dump(card), encoding="utf-8")
+    return str(path)
 
 
 def _measure(options: argparse.Namespace, node: Any, player: Any) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def test_sizes_and_counts_are_checked():
 def test_the_node_is_measured_over_dds(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
     path = tmp_path / "result.json"
-    arguments = ["bench", "node", "--frames", "12", "--size", "64x48", "--device", "cpu"]
+    arguments = ["bench", "node", "--frames", "12", "--size", "64x48", "--network-size", "64x64"]
+    arguments += ["--device", "cpu"]
     assert main([*arguments, "--json", str(path)]) == 0
     result = json.loads(path.read_text())
     assert result["answered"] == result["frames"] == 12
