@@ -75,6 +75,7 @@ def _contestants(
     structure: str, device: torch.device, options: argparse.Namespace
 ) -> list[Contestant]:
     from dpt_ros.cli.references import hugging_face, isl_org
+    from dpt_ros.model.configurations import get_configuration
 
     width, height = options.size
     x = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
@@ -89,7 +90,7 @@ def _contestants(
     if options.isl_org:
         builders.append(("isl-org", lambda: isl_org(options.isl_org, structure)))
     if options.transformers:
-        builders.append(("transformers", lambda: hugging_face(structure)))
+        builders.append(("transformers", lambda: hugging_face(get_configuration(structure))))
     for name, build in builders:
         for precision in precisions:
             before_mib = _allocated_mib(device)

@@ -10,8 +10,11 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from torch import nn
+
+from dpt_ros.model.configurations import DPTConfiguration
 
 _ISL_ORG_BACKBONES = {
     "dpt_base": "vitb16_384",
@@ -44,46 +47,53 @@ def isl_org(checkout: str | Path, structure: str) -> nn.Module | None:
     return network.eval()
 
 
-def hugging_face(structure: str) -> nn.Module | None:
-    """The transformers library's DPTForDepthEstimation, or None where it has no such structure.
+def hugging_face(configuration: DPTConfiguration) -> nn.Module:
+    """The transformers library's DPTForDepthEstimation of a configuration.
+
+    Returns:
+        x [B,3,h,w] of the size the configuration was made for -> an object with
+        `predicted_depth` [B,h,w], in eval mode.
 
     Raises:
         ModuleNotFoundError: transformers is not installed.
     """
-    from transformers import DPTConfig, DPTForDepthEstimation
-
-    if structure == "dpt_large":
-        config = DPTConfig(
-            hidden_size=1024,
-            num_hidden_layers=24,
-            num_attention_heads=16,
-            intermediate_size=4096,
-            backbone_out_indices=[5, 11, 17, 23],
-            neck_hidden_sizes=[256, 512, 1024, 1024],
-            add_projection=False,
-        )
-    elif structure == "dpt_base":
-        config = DPTConfig(
-            hidden_size=768,
-            num_hidden_layers=12,
-            num_attention_heads=12,
-            intermediate_size=3072,
-            backbone_out_indices=[2, 5, 8, 11],
-            neck_hidden_sizes=[96, 192, 384, 768],
-        )
-    elif structure == "dpt_hybrid":
-        config = DPTConfig(
-            is_hybrid=True,
-            hidden_size=768,
-            num_hidden_layers=12,
-            num_attention_heads=12,
-            intermediate_size=3072,
-            neck_hidden_sizes=[256, 512, 768, 768],
-        )
-    else:
-        return None
+    transformers = importlib.import_module("transformers")
+    taps = list(configuration.taps)
+    hybrid: dict[str, Any] = {}
+    if configuration.resnet_layers:
+        taps = [0, 1, *taps]
+        rows, columns = configuration.grid
+        hybrid = {
+            "is_hybrid": True,
+            "backbone_featmap_shape": [1, configuration.resnet_channels[-1], rows, columns],
+            "neck_ignore_stages": [0, 1],
+            "backbone_config": transformers.BitConfig(
+                global_padding="same",
+                layer_type="bottleneck",
+                depths=list(configuration.resnet_layers),
+                hidden_sizes=list(configuration.resnet_channels),
+                embedding_size=configuration.resnet_stem_channels,
+                out_features=["stage1", "stage2", "stage3"],
+                embedding_dynamic_padding=True,
+            ),
+        }
+    config = transformers.DPTConfig(
+        hidden_size=configuration.embed_dim,
+        num_hidden_layers=configuration.depth,
+        num_attention_heads=configuration.num_heads,
+        intermediate_size=4 * configuration.embed_dim,
+        image_size=configuration.image_size[0],
+        backbone_out_indices=taps,
+        neck_hidden_sizes=list(configuration.channels),
+        fusion_hidden_size=configuration.features,
+        readout_type=configuration.readout,
+        layer_norm_eps=configuration.layer_norm_eps,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        **hybrid,
+    )
     with _quiet():
-        network: nn.Module = DPTForDepthEstimation(config)
+        network: nn.Module = transformers.DPTForDepthEstimation(config)
     return network.eval()
 
 

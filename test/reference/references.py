@@ -16,6 +16,7 @@ from pathlib import Path
 
 from torch import nn
 
+from dpt_ros.cli.references import hugging_face
 from dpt_ros.model.configurations import DPTConfiguration
 
 _BACKBONES = {"dpt_base": "vitb16_384", "dpt_large": "vitl16_384", "dpt_hybrid": "vitb_rn50_384"}
@@ -117,39 +118,4 @@ def transformers_dpt(configuration: DPTConfiguration, folder: Path | None) -> nn
     """
     if folder is not None and str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    transformers = importlib.import_module("transformers")
-    hybrid = {}
-    taps = list(configuration.taps)
-    if configuration.resnet_layers:
-        rows, columns = configuration.grid
-        hybrid = {
-            "is_hybrid": True,
-            "backbone_featmap_shape": [1, configuration.resnet_channels[-1], rows, columns],
-            "neck_ignore_stages": [0, 1],
-            "backbone_config": transformers.BitConfig(
-                global_padding="same",
-                layer_type="bottleneck",
-                depths=list(configuration.resnet_layers),
-                hidden_sizes=list(configuration.resnet_channels),
-                embedding_size=configuration.resnet_stem_channels,
-                out_features=["stage1", "stage2", "stage3"],
-                embedding_dynamic_padding=True,
-            ),
-        }
-        taps = [0, 1, *taps]
-    config = transformers.DPTConfig(
-        hidden_size=configuration.embed_dim,
-        num_hidden_layers=configuration.depth,
-        num_attention_heads=configuration.num_heads,
-        intermediate_size=4 * configuration.embed_dim,
-        image_size=configuration.image_size[0],
-        backbone_out_indices=taps,
-        neck_hidden_sizes=list(configuration.channels),
-        fusion_hidden_size=configuration.features,
-        readout_type=configuration.readout,
-        layer_norm_eps=configuration.layer_norm_eps,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        **hybrid,
-    )
-    return transformers.DPTForDepthEstimation(config).eval()
+    return hugging_face(configuration)
