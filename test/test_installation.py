@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,16 +33,24 @@ def prefix(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def environment(prefix) -> dict[str, str]:
-    """The environment in which the installed package, not the checkout, is imported."""
+def run(prefix, tmp_path) -> Callable[..., str]:
+    """Runs a command in which the installed package, not the checkout, is imported."""
     packages = next(prefix.glob("lib/python*/site-packages"))
     search = [str(packages), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    path = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    return {
+    environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, search)),
-        "PATH": os.pathsep.join(path),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
+
+    def run(*command: str | Path) -> str:
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, env=environment, cwd=tmp_path
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -60,18 +69,9 @@ def test_the_share_folder_is_complete(prefix, name):
     assert (prefix / "share" / "dpt_ros" / name).is_file()
 
 
-def test_the_installed_package_finds_its_share_folder(prefix, environment, tmp_path):
+def test_the_installed_package_finds_its_share_folder(prefix, run):
     script = "import dpt_ros.config as c; print(c.__file__, c.share_folder(), sep='\\n')"
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        env=environment,
-        cwd=tmp_path,
-    )
-    module, share = result.stdout.split()
+    module, share = run(sys.executable, "-c", script).split()
     # `colcon build --symlink-install` leaves the modules where they are.
     is_linked = any(prefix.glob("lib/python*/site-packages/*.egg-link"))
     assert Path(module).is_relative_to(prefix) != is_linked
@@ -83,20 +83,10 @@ def test_the_package_is_in_the_ament_index(prefix):
     assert (prefix / "share/ament_index/resource_index/packages/dpt_ros").is_file()
 
 
-def test_ros2_run_finds_an_executable_that_starts(prefix, environment, tmp_path):
+def test_ros2_run_finds_an_executable_that_starts(prefix, run):
     executable = prefix / "lib" / "dpt_ros" / "depth_node"
     assert os.access(executable, os.X_OK)
-    result = subprocess.run(
-        [executable, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=environment,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "--ros-args" in result.stdout
+    assert "--ros-args" in run(executable, "--help")
 
 
 def test_the_command_starts_and_names_its_version():
@@ -122,16 +112,7 @@ def test_setup_runs_as_a_link_as_with_symlink_install(tmp_path):
     assert result.stdout.split()[-2:] == ["dpt_ros", dpt_ros.__version__]
 
 
-def test_the_command_is_installed_where_the_path_finds_it(prefix, environment, tmp_path):
+def test_the_command_is_installed_where_the_path_finds_it(prefix, run):
     command = prefix / "bin" / "dpt-ros"
     assert os.access(command, os.X_OK)
-    result = subprocess.run(
-        [command, "--version"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        env=environment,
-        cwd=tmp_path,
-    )
-    assert result.stdout.strip() == f"dpt-ros {dpt_ros.__version__}"
+    assert run(command, "--version").strip() == f"dpt-ros {dpt_ros.__version__}"
