@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ros_peer import SECOND_NS, at, image_message, picture, values_of
+from ros_peer import SECOND_NS, START_S, at, image_message, picture, values_of
 
 pytestmark = pytest.mark.node
 
@@ -211,8 +211,11 @@ def test_a_parameter_out_of_range_at_the_start_is_one_clear_line(start_node: Any
 
 def test_it_ends_cleanly_while_it_starts(start_node: Any, peer: Any) -> None:
     node = start_node({"model": "dpt_tiny"}, "-r", "__ns:=/brief")
-    peer.wait_until(
-        lambda: peer.node.count_publishers("/brief/dpt/transition_event") > 0, "a node", 100.0
-    )
+
+    def has_appeared() -> bool:
+        assert node.process.poll() is None, node.log
+        return bool(peer.node.count_publishers("/brief/dpt/transition_event") > 0)
+
+    peer.wait_until(has_appeared, "a node", START_S)
     assert node.stop(signal.SIGTERM) == 0
     assert "Traceback" not in node.log
