@@ -36,6 +36,8 @@ def _free_domain() -> int:
 def ros_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A domain of its own on this machine alone, for this process and those it starts."""
     pytest.importorskip("rclpy")
+    from dpt_ros.ros.transport import PROFILE_VARIABLES, widen_shared_memory
+
     values = {
         "ROS_DOMAIN_ID": str(_free_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
@@ -47,6 +49,8 @@ def ros_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
     }
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
+    if widen_shared_memory():  # as the node does for itself; pictures are lost less often
+        before |= dict.fromkeys(PROFILE_VARIABLES)
     yield values
     for name, value in before.items():
         if value is None:

@@ -206,8 +206,10 @@ class Peer:
     def wait_for_state(self, label: str) -> None:
         self.wait_until(lambda: self.state() == label, f"the state {label}", START_S)
 
-    def status(self, name: str, fits: Callable[[Any], bool] = lambda status: True) -> Any:
-        """The next status of that name on /diagnostics that fits."""
+    def status(
+        self, name: str, fits: Callable[[Any], bool] = lambda status: True, repeat: bool = False
+    ) -> Any:
+        """The next status of that name on /diagnostics that fits; `repeat` as in `wait_for`."""
         from diagnostic_msgs.msg import DiagnosticArray
 
         if "/diagnostics" not in self._subscriptions:
@@ -218,9 +220,7 @@ class Peer:
         def pick(message: Any) -> list[Any]:
             return [item for item in message.status if item.name == name and fits(item)]
 
-        return pick(
-            self.wait_for("/diagnostics", lambda item: bool(pick(item)), name, repeat=False)
-        )[0]
+        return pick(self.wait_for("/diagnostics", lambda item: bool(pick(item)), name, repeat))[0]
 
 
 def values_of(status: Any) -> dict[str, str]:

@@ -88,7 +88,7 @@ def test_mended_it_configures_and_listens_once_active(
     assert peer.set_parameter("checkpoint", str(tiny_checkpoint)).successful
     assert peer.change_state("configure")
     assert peer.state() == "inactive"
-    assert peer.node.count_publishers(COLOR) == 1
+    peer.wait_until(lambda: peer.node.count_publishers(COLOR) == 1, "the publishers")
     assert peer.node.count_subscribers("/camera/image_color/compressed") == 0
     assert peer.change_state("activate")
     peer.wait_until(

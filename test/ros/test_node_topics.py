@@ -170,12 +170,12 @@ def test_nothing_is_computed_while_nobody_listens(
             after = values_of(status)
             return int(after["not wanted frames"]) > int(before["not wanted frames"])
 
-        before = values_of(peer.status("dpt: camera", skipped))
+        before = values_of(peer.status("dpt: camera", skipped, repeat=True))
     published = before["published frames"]
     ears("/dpt/color/image")
     peer.wait_for("/dpt/color/image", at(camera.show(rgb)))
     status = peer.status("dpt: camera", lambda s: values_of(s)["published frames"] != published)
-    assert int(values_of(status)["published frames"]) == int(published) + 1
+    assert int(values_of(status)["published frames"]) > int(published)
     assert values_of(status)["subscribed outputs"] == "color"
 
 
