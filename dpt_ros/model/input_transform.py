@@ -64,7 +64,7 @@ class InputTransform:
         gain, offset = self._gain.to(rgb.device), self._offset.to(rgb.device)
         if rgb.device.type == "cpu":
             # Left channels-last, as the convolutions like it; whole rows at once are fast.
-            resized = _resize_cpu(rgb.float(), size)
+            resized = _resize_cpu(rgb.contiguous().float(), size)
             rows = resized.view(*resized.shape[:2], -1)
             torch.addcmul(offset.repeat(size[1]), rows, gain.repeat(size[1]), out=rows)
             return resized.permute(0, 3, 1, 2)

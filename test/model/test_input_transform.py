@@ -174,3 +174,13 @@ def test_the_gpu_gives_what_the_cpu_gives():
         resize_output(inverse_depth, (480, 640)),
         atol=1e-4,
     )
+
+
+@pytest.mark.parametrize("size", [(384, 384), (100, 120)])
+def test_permuted_images_give_what_their_copies_give(size: tuple[int, int]):
+    rgb = torch.from_numpy(random_rgb(*size))
+    planes = rgb.permute(0, 3, 1, 2).contiguous()
+    permuted = planes.permute(0, 2, 3, 1)
+    assert not permuted.is_contiguous()
+    transform = InputTransform(InputSpec())
+    assert torch.equal(transform.apply(permuted), transform.apply(rgb))
