@@ -197,14 +197,22 @@ class DepthPredictor:
 
 @contextlib.contextmanager
 def inference_errors() -> Iterator[None]:
-    """Turn what torch raises into InferenceError, and let go of the memory it holds."""
+    """Turn what torch, cv2 and a full memory raise into InferenceError, and let go of memory.
+
+    A ValueError stays: it is about the caller's image.
+    """
     try:
         yield
     except InferenceError:
         raise
-    except RuntimeError as error:
-        message = str(error).strip().splitlines()[0]
-        is_memory = isinstance(error, torch.cuda.OutOfMemoryError) or "allocate memory" in message
+    except Exception as error:
+        # cv2 is told by its name: it may never have been imported.
+        if not isinstance(error, (RuntimeError, MemoryError)) and type(error).__module__ != "cv2":
+            raise
+        message = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        is_memory = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
+            words in message for words in ("allocate memory", "Insufficient memory")
+        )
         # The traceback's frames hold the tensors that filled the memory.
         traceback.clear_frames(error.__traceback__)
         if torch.cuda.is_available():

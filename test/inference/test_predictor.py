@@ -6,6 +6,7 @@ import logging
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -206,6 +207,10 @@ class Failing(nn.Module):
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "smaller model"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "smaller model"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), "failed: cuDNN error"),
+        (RuntimeError(), "failed: RuntimeError$"),
+        (MemoryError(), "failed: MemoryError; use a smaller model"),
+        (cv2.error("(-4:Insufficient memory) in function 'resize'"), "smaller model"),
+        (cv2.error("(-215:Assertion failed) in function 'resize'"), r"failed: \(-215"),
     ],
 )
 def test_a_failure_is_told_and_the_next_frame_works(error: Exception, message: str):
@@ -217,6 +222,20 @@ def test_a_failure_is_told_and_the_next_frame_works(error: Exception, message: s
     with pytest.raises(InferenceError, match=message):
         predictor.predict(rgb)
     np.testing.assert_array_equal(predictor.predict(rgb), expected)
+
+
+def test_an_error_of_another_kind_is_passed_on():
+    predictor = DepthPredictor(make_model(), make_card(), device="cpu", precision="float32")
+    predictor._network = Failing(predictor._network, KeyError("x"))  # type: ignore[arg-type]
+    with pytest.raises(KeyError):
+        predictor.predict(random_rgb(64, 96))
+
+
+def test_a_permuted_tensor_of_the_network_size_is_taken(predictor: DepthPredictor):
+    rgb = torch.from_numpy(random_rgb(64, 96))
+    planes = rgb.permute(2, 0, 1).contiguous()
+    assert predictor.network_size(64, 96) == (64, 96)
+    assert torch.equal(predictor.predict(planes.permute(1, 2, 0)), predictor.predict(rgb))
 
 
 def real_picture(bag: str) -> np.ndarray:
