@@ -64,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
         report = player.diagnostics
     for reason in source.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
+    for reason in source.camera_troubles:
+        print(f"without a camera: {reason}", file=sys.stderr)
     _summarise(report, answered, out)
     return 0 if answered else 1
 

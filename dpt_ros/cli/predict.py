@@ -129,6 +129,8 @@ def run(options: argparse.Namespace) -> int:
         _write_manifest(out, predictor, options, entries, source.skipped)
     for reason in source.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
+    for reason in source.camera_troubles:
+        print(f"without a camera: {reason}", file=sys.stderr)
     print(f"{len(entries)} of {len(entries) + len(source.skipped)} pictures -> {out}")
     if why_no_metres:
         print(f"Depth is relative, not metres: {why_no_metres}")

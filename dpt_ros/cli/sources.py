@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a source.
+    """One picture of a source; no other of it has the same name.
 
     `rgb` is uint8 [H,W,3]; `camera` is None where nothing describes it; `stamp_ns` counts from the
     start of a video and is the header's stamp in a bag (0 for files).
@@ -40,6 +41,8 @@ class Picture:
 
 class Source:
     """Iterates over pictures; `skipped` names those that could not be read, and why.
+
+    `camera_troubles` says, each reason once, why pictures come without their camera.
 
     Args:
         path: picture, folder of pictures, video or bag (folder, .mcap or .db3).
@@ -63,6 +66,8 @@ class Source:
     ) -> None:
         self.path = Path(path)
         self.skipped: list[str] = []
+        self.camera_troubles: list[str] = []
+        self._names: set[str] = set()
         self._camera_info = None if camera_file is None else read_camera_file(camera_file)
         self._image_topic = image_topic
         self._rectified = rectified
@@ -107,19 +112,35 @@ class Source:
     def __iter__(self) -> Iterator[Picture]:
         """Yield the pictures in order; what can't be decoded goes to `skipped`."""
         self.skipped.clear()
+        self.camera_troubles.clear()
+        self._names.clear()
         pictures = {"video": self._video, "bag": self._bag}.get(self.kind, self._pictures)
         return pictures()
 
     def _camera(self, info: object | None, width: int, height: int, by_name: bool) -> Camera | None:
-        from dpt_ros.messages.camera_info import UncalibratedCameraError, camera_from_info
+        """The picture's camera; None, and why in `camera_troubles`, where it does not fit."""
+        from dpt_ros.messages.camera_info import camera_from_info
+        from dpt_ros.messages.errors import MessageError
 
         if info is None:
             return None
         rectified = by_name if self._rectified is None else self._rectified
         try:
             return camera_from_info(info, rectified, width, height)
-        except UncalibratedCameraError:
+        except MessageError as error:
+            if str(error) not in self.camera_troubles:
+                self.camera_troubles.append(str(error))
             return None
+
+    def _unique(self, name: str, suffix: str) -> str:
+        """`name`; where that is taken `name_suffix`, then `name_suffix_2`, ..._3, ..."""
+        longer = f"{name}_{suffix}"
+        candidates = itertools.chain(
+            [name, longer], (f"{longer}_{number}" for number in itertools.count(2))
+        )
+        unique = next(candidate for candidate in candidates if candidate not in self._names)
+        self._names.add(unique)
+        return unique
 
     def _pictures(self) -> Iterator[Picture]:
         import cv2
@@ -131,7 +152,8 @@ class Source:
                 continue
             height, width = bgr.shape[:2]
             camera = self._camera(self._camera_info, width, height, False)
-            yield Picture(path.stem, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), 0, camera)
+            name = self._unique(path.stem, path.suffix[1:])
+            yield Picture(name, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), 0, camera)
 
     def _video(self) -> Iterator[Picture]:
         import cv2
@@ -158,17 +180,20 @@ class Source:
             info_topic = None if self._camera_info else _camera_info_topic(bag, topic)
             info = self._camera_info or _first(bag, info_topic)
             is_rectified = "rect" in topic.removesuffix("/compressed").rsplit("/", 1)[-1]
+            index = 0
             for message in bag.messages(topic, *([info_topic] if info_topic else [])):
                 if message.topic == info_topic:
                     info = message.message
                     continue
                 try:
                     rgb = image_to_rgb(message.message)
-                    camera = self._camera(info, rgb.shape[1], rgb.shape[0], is_rectified)
                 except MessageError as error:
                     self.skipped.append(f"{topic} at {message.stamp_ns} ns: {error}")
                     continue
-                name = f"{self.path.stem}_{message.stamp_ns}"
+                camera = self._camera(info, rgb.shape[1], rgb.shape[0], is_rectified)
+                # Stamps may repeat, or all be 0.
+                name = self._unique(f"{self.path.stem}_{message.stamp_ns}", f"{index:06d}")
+                index += 1
                 yield Picture(name, rgb, message.stamp_ns, camera)
 
 

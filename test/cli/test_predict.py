@@ -117,6 +117,15 @@ def test_a_calibration_gives_metres_and_a_cloud(pictures, checkpoint):
     np.testing.assert_allclose(np.sort(vertices["z"]), np.sort(depth_m.ravel()), rtol=1e-6)
 
 
+def test_a_camera_that_does_not_fit_is_told_once(pictures, checkpoint, capsys):
+    camera = pictures.parent / "camera.yaml"
+    camera.write_text(CAMERA.replace("image_height: 48", "image_height: 64"))
+    status, out = predict(pictures, checkpoint, "--camera", str(camera))
+    assert status == 0 and not list(out.glob("*.ply"))
+    assert len(list(out.glob("*_inverse_depth.npy"))) == 2
+    assert capsys.readouterr().err.count("without a camera: ") == 1
+
+
 def test_results_of_an_earlier_run_are_kept_unless_told(pictures, checkpoint, capsys):
     assert predict(pictures, checkpoint)[0] == 0
     assert predict(pictures, checkpoint)[0] == 1

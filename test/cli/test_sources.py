@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 
 from dpt_ros.cli.sources import Source, read_camera_file
 
@@ -103,6 +105,94 @@ def test_a_faulty_camera_file_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_camera_file(path)
+
+
+def test_pictures_that_differ_in_their_suffix_get_names_of_their_own(tmp_path, rgb):
+    for name in ("a.jpg", "a.png", "a_png.png", "b.png"):
+        write(tmp_path / name, rgb)
+    source = Source(tmp_path)
+    names = ["a", "a_png", "a_png_png", "b"]
+    assert [picture.name for picture in source] == names
+    assert [picture.name for picture in source] == names  # a second time too
+
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+
+
+def write_bag(path: Path, rgb: np.ndarray, stamps: list[int], info_size: tuple[int, int]) -> Path:
+    """Pictures at these seconds, after a camera_info of this (width, height)."""
+    kinds = {"/camera/camera_info": "CameraInfo", "/camera/image_raw": "Image"}
+    region = STORE.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    k = np.array([50.0, 0, 19.5, 0, 60.0, 14.5, 0, 0, 1])
+    p = np.insert(k, [3, 6, 9], 0.0)
+    width, height = info_size
+
+    def header(seconds: int) -> object:
+        stamp = STORE.types["builtin_interfaces/msg/Time"](seconds, 0)
+        return STORE.types["std_msgs/msg/Header"](stamp, "camera")
+
+    info = STORE.types["sensor_msgs/msg/CameraInfo"](
+        header(0), height, width, "plumb_bob", np.zeros(5), k, np.eye(3).ravel(), p, 0, 0, region
+    )
+    images = [
+        STORE.types["sensor_msgs/msg/Image"](
+            header(s), 30, 40, "rgb8", 0, 120, np.roll(rgb, i, 0).ravel()
+        )
+        for i, s in enumerate(stamps)
+    ]
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {
+            topic: writer.add_connection(topic, f"sensor_msgs/msg/{kind}", typestore=STORE)
+            for topic, kind in kinds.items()
+        }
+        messages = [("/camera/camera_info", info), *(("/camera/image_raw", i) for i in images)]
+        for recorded_ns, (topic, message) in enumerate(messages):
+            data = STORE.serialize_cdr(message, message.__msgtype__)
+            writer.write(connections[topic], recorded_ns, data)
+    return path
+
+
+def test_stamps_that_repeat_give_names_of_their_own(tmp_path, rgb):
+    source = Source(write_bag(tmp_path / "bag", rgb, [0, 0, 2, 2, 0], (40, 30)))
+    pictures = list(source)
+    assert [picture.name for picture in pictures] == [
+        "bag_0",
+        "bag_0_000001",
+        "bag_2000000000",
+        "bag_2000000000_000003",
+        "bag_0_000004",
+    ]
+    assert all(picture.camera.fx_px == 50.0 for picture in pictures)
+    assert source.camera_troubles == []
+
+
+def test_a_bags_pictures_stay_where_its_camera_info_does_not_fit(tmp_path, rgb):
+    source = Source(write_bag(tmp_path / "bag", rgb, [1, 2], (40, 40)))
+    pictures = list(source)
+    assert [picture.camera for picture in pictures] == [None, None]
+    assert np.array_equal(pictures[1].rgb, np.roll(rgb, 1, 0))
+    assert source.skipped == []
+    (reason,) = source.camera_troubles
+    assert "40x30" in reason and "40x40" in reason
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (CAMERA_YAML.replace("image_height: 30", "image_height: 40"), "40x30"),
+        (CAMERA_YAML.replace("plumb_bob", "fancy"), "fancy"),
+        (CAMERA_YAML.replace("data: [50.0", "data: [0"), "calibrat"),
+    ],
+)
+def test_a_camera_file_that_does_not_fit_leaves_the_pictures(tmp_path, rgb, text, reason):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name, rgb)
+    (tmp_path / "camera.yaml").write_text(text)
+    source = Source(tmp_path, camera_file=tmp_path / "camera.yaml")
+    for _ in range(2):
+        assert [(p.name, p.camera) for p in source] == [("a", None), ("b", None)]
+        (told,) = source.camera_troubles
+        assert reason in told
 
 
 @pytest.mark.skipif(not BAGS.is_dir(), reason="the real recordings are not here")
