@@ -33,6 +33,8 @@ written for every picture NAME:
   NAME_points_relative.ply the same from relative depth, median 1, when there are no metres: scale
                            is unknown and shift is taken as 0, so shapes are distorted"""
 
+_VIDEO_SMOOTHING = 0.9  # half of a jump of the range is left after seven frames
+
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command's options."""
@@ -105,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
 
     from dpt_ros.cli.sources import Source
     from dpt_ros.geometry.depth import DepthLimits
+    from dpt_ros.inference.colormap import ColormapSettings
     from dpt_ros.inference.metres import Metres
     from dpt_ros.inference.pipeline import Frame, FramePipeline
 
@@ -112,17 +115,18 @@ def run(options: argparse.Namespace) -> int:
     out = _output_folder(Path(options.out), options.force)
     predictor = load_predictor(options)
     metres = Metres(predictor, options.calibration or "")
-    pipeline = FramePipeline(predictor, metres.limits(DepthLimits()))
+    # Colours are kept steady within a video, not between pictures of different scenes.
+    is_video = source.kind in ("video", "bag")
+    colormap = ColormapSettings(smoothing=_VIDEO_SMOOTHING if is_video else 0.0)
+    pipeline = FramePipeline(predictor, metres.limits(DepthLimits()), colormap=colormap)
     entries: list[dict[str, Any]] = []
     why_no_metres = ""
     try:
         for picture in tqdm(source, total=source.count(), unit="picture", file=sys.stderr):
-            # Colours are kept steady within a video, not between pictures of different scenes.
-            stream = "" if source.kind in ("video", "bag") else picture.name
             height, width = picture.rgb.shape[:2]
             earned = metres.of_image(width, height, picture.camera)
             why_no_metres = earned.why_not or why_no_metres
-            frame = Frame(picture.rgb, picture.camera, earned.scale_shift, stream)
+            frame = Frame(picture.rgb, picture.camera, earned.scale_shift)
             outputs = pipeline.process([frame], _wanted(picture, earned.scale_shift))[0]
             entries.append(_write(out, picture, outputs, earned.scale_shift))
     finally:

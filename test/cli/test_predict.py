@@ -10,6 +10,7 @@ import torch
 
 from dpt_ros.cli.main import main
 from dpt_ros.inference import DepthPredictor
+from dpt_ros.inference.colormap import ColormapSettings, color_range, colorize
 from dpt_ros.model import create_model, save_checkpoint
 
 CAMERA = """
@@ -124,6 +125,36 @@ def test_a_camera_that_does_not_fit_is_told_once(pictures, checkpoint, capsys):
     assert status == 0 and not list(out.glob("*.ply"))
     assert len(list(out.glob("*_inverse_depth.npy"))) == 2
     assert capsys.readouterr().err.count("without a camera: ") == 1
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("video", 0.9), ("folder", 0.0)])
+def test_colours_are_kept_steady_within_a_video_only(tmp_path, checkpoint, kind, kept):
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    images = [noise, np.full((48, 64, 3), 90, np.uint8)]
+    source = tmp_path / "drive.avi" if kind == "video" else tmp_path / "drive"
+    if kind == "video":
+        writer = cv2.VideoWriter(str(source), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
+        for image in images:
+            writer.write(image)
+        writer.release()
+    else:
+        source.mkdir()
+        for index, image in enumerate(images):
+            cv2.imwrite(str(source / f"drive_{index:06d}.png"), image)
+    status, out = predict(source, checkpoint)
+    assert status == 0
+    first, second = (
+        torch.from_numpy(np.load(out / f"drive_{i:06d}_inverse_depth.npy"))[None] for i in (0, 1)
+    )
+    settings = ColormapSettings()
+    ranges = [color_range(inverse_depth, settings) for inverse_depth in (first, second)]
+    assert not torch.allclose(ranges[0], ranges[1])
+    limits = kept * ranges[0] + (1.0 - kept) * ranges[1]
+    expected = colorize(second, settings, limits)[0].numpy()
+    color = cv2.cvtColor(cv2.imread(str(out / "drive_000001_color.png")), cv2.COLOR_BGR2RGB)
+    assert np.abs(color.astype(int) - expected).max() <= 6  # one step of the colour map
+    plain = colorize(second, settings, ranges[1])[0].numpy()
+    assert np.array_equal(color, plain) == (kind == "folder")
 
 
 def test_results_of_an_earlier_run_are_kept_unless_told(pictures, checkpoint, capsys):
