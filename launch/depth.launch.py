@@ -54,6 +54,11 @@ def generate_launch_description() -> LaunchDescription:
             "image", default_value="image_rect", description="topic of the rectified images"
         ),
         DeclareLaunchArgument(
+            "rectified",
+            default_value="",
+            description="false: the images are raw, with the camera_info's distortion",
+        ),
+        DeclareLaunchArgument(
             "camera_info",
             default_value="",
             description="topic of their CameraInfo; without it camera_info beside the image topic",
@@ -99,6 +104,9 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
     parameters = {
         name: ParameterValue(value, value_type=str) for name, value in given.items() if value
     }
+    if value_of("rectified"):
+        rectified = ParameterValue(LaunchConfiguration("rectified"), value_type=bool)
+        parameters["rectified"] = rectified
     use_sim_time = {
         "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     }

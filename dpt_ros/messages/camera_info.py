@@ -24,6 +24,7 @@ __all__ = [
     "camera_from_info",
     "info_from_camera",
     "scaled_camera_info",
+    "unrectified_camera_info",
 ]
 
 
@@ -122,6 +123,19 @@ def scaled_camera_info(info: Any, width: int, height: int, header: Any | None = 
         binning_y=min(info.binning_y, 1),
         roi=roi_type(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
     )
+
+
+def unrectified_camera_info(info: Any) -> Any:
+    """CameraInfo for the pixels of a raw picture without distortion: P is K, R the identity.
+
+    Readers of depth unproject with P, which of a calibrated stereo pair or after rectification
+    with cropping is another than K. `info` is not changed.
+    """
+    result = copy.deepcopy(info)
+    k = np.array(info.k, np.float64).reshape(3, 3)
+    result.p = np.hstack([k, np.zeros((3, 1))]).reshape(-1)
+    result.r = np.eye(3).reshape(-1)
+    return result
 
 
 def info_from_camera(camera: Camera, header: Any) -> Any:

@@ -6,17 +6,22 @@ import dataclasses
 from typing import Any
 
 from dpt_ros.geometry.camera import Camera
-from dpt_ros.messages.camera_info import camera_from_info
+from dpt_ros.messages.camera_info import camera_from_info, unrectified_camera_info
 from dpt_ros.messages.errors import MessageError
 
 
 @dataclasses.dataclass(frozen=True)
 class CameraOfImage:
-    """What is known of an image's camera: `camera` and the message it came from, or why not."""
+    """What is known of an image's camera, or why nothing is.
+
+    `info` is the CameraInfo by which others may turn the image's pixels into rays, None (and
+    `why_no_info`) where none can say it.
+    """
 
     camera: Camera | None = None
     info: Any | None = None
     why_not: str = ""
+    why_no_info: str = ""
 
 
 class LatestCamera:
@@ -68,7 +73,15 @@ class LatestCamera:
             camera = camera_from_info(info, rectified, width, height)
         except MessageError as error:  # uncalibrated, of another shape, or broken
             return CameraOfImage(why_not=f"{self._topic}: {error}")
-        return CameraOfImage(camera, info)
+        if rectified:
+            return CameraOfImage(camera, info)
+        if camera.distortion_model != "none":
+            return CameraOfImage(
+                camera,
+                why_no_info="the images are not rectified, and who reads depth with its "
+                "camera_info takes them for rectified; use the points, or rectify the images",
+            )
+        return CameraOfImage(camera, unrectified_camera_info(info))
 
 
 def _content(info: Any) -> tuple[Any, ...]:

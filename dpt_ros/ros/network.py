@@ -72,12 +72,17 @@ class Network:
 
     def free(self) -> None:
         """Forget the model and give its device memory back; the object is of no use afterwards."""
-        is_cuda = self.predictor.device.type == "cuda"
-        del self.predictor, self._pipeline
-        gc.collect()
-        if is_cuda:
-            torch.cuda.empty_cache()
+        # `narrow_limits` may belong to something that holds the predictor.
+        del self.predictor, self._pipeline, self.narrow_limits
+        release_memory()
 
     def _make_pipeline(self, settings: NodeSettings) -> FramePipeline:
         limits = self.narrow_limits(settings.depth)
         return FramePipeline(self.predictor, limits, settings.points, settings.color)
+
+
+def release_memory() -> None:
+    """Give device memory that nothing refers to any more back to other processes."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

@@ -124,6 +124,13 @@ class DepthNode(LifecycleNode):
         return True
 
     def _activate(self) -> None:
+        try:
+            self._start()
+        except Exception:
+            self._deactivate(STOP_S)  # or a worker would be left that nobody knows
+            raise
+
+    def _start(self) -> None:
         if self._network is None or self._metres is None:
             raise RuntimeError("the node is not configured")
         from dpt_ros.ros.processing import Processor
@@ -183,7 +190,10 @@ class DepthNode(LifecycleNode):
             raise KeyboardInterrupt from error  # a signal shut ROS down while the model loaded
         expected = isinstance(error, (ValueError, OSError, ImportError))
         text = str(error) if expected else f"{type(error).__name__}: {error}"
+        trace = traceback.format_exc()
+        traceback.clear_frames(error.__traceback__)  # they may hold the half-loaded model
         self._clean_up()
+        _release_memory()
         self._configure_error = text
         name = self.get_fully_qualified_name()
         self.get_logger().error(
@@ -191,7 +201,7 @@ class DepthNode(LifecycleNode):
             f"ros2 lifecycle set {name} configure; ros2 lifecycle set {name} activate"
         )
         if not expected:
-            self.get_logger().error(traceback.format_exc())
+            self.get_logger().error(trace)
         return FAILURE
 
     def _tell_configured(self, network: Network, metres: Metres) -> None:
@@ -242,3 +252,9 @@ class DepthNode(LifecycleNode):
         if not self._worker.is_alive():
             return NodeState("active", failure="the worker's thread ended: restart the node")
         return NodeState("active", failure=self._processor.failure())
+
+
+def _release_memory() -> None:
+    from dpt_ros.ros.network import release_memory  # takes seconds: what it imports is large
+
+    release_memory()

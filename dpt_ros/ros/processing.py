@@ -120,6 +120,7 @@ class Processor:
         camera = stream.camera.of_image(width, height, self._settings().rectified)
         metres = self._metres.of_image(width, height, camera.camera)
         stream.why_not = self._explain(stream, subscribed, camera, metres)
+        self._teller.tell_change(f"{stream.name} rectified", self._doubt(stream, camera))
         return PreparedImage(
             received=received,
             rgb=rgb,
@@ -159,11 +160,30 @@ class Processor:
                 why_not[name] = metres.why_not
             elif name in NEEDS_CAMERA and camera.camera is None:
                 why_not[name] = camera.why_not
-        for kind, reason in (("metres", metres.why_not), ("camera_info", camera.why_not)):
+            elif name == "depth_info" and camera.info is None:
+                why_not[name] = camera.why_no_info
+        reasons = {
+            "metres": metres.why_not,
+            "camera_info": camera.why_not,
+            "rectification": camera.why_no_info,
+        }
+        for kind, reason in reasons.items():
             affected = [stream.outputs.topic(name) for name in why_not if why_not[name] == reason]
             text = f"not published: {', '.join(affected)}: {reason}" if reason and affected else ""
             self._teller.tell_change(f"{stream.name} {kind}", text)
         return why_not
+
+    def _doubt(self, stream: CameraStream, camera: CameraOfImage) -> str:
+        """Why the images may not be the rectified ones that they are taken for; "" if no doubt."""
+        name = stream.image_topic.removesuffix("/compressed").rpartition("/")[2]
+        if not self._settings().rectified or camera.info is None or "rect" in name:
+            return ""
+        if not any(camera.info.d):
+            return ""
+        return (
+            f"{stream.image_topic} does not look rectified, and its camera has distortion; if it "
+            "is raw, set the parameter rectified to false, so that the points are undistorted"
+        )
 
     def _infer(self, prepared: list[PreparedImage]) -> None:
         """Run those that want the network as one batch; if it fails, each for itself."""

@@ -17,7 +17,8 @@ OUTPUTS = {
 """Output -> topic below the camera's prefix, and type."""
 
 NEEDS_METRES = frozenset({"depth", "depth_info", "depth_mm", "points"})
-NEEDS_CAMERA = frozenset({"depth_info", "points"})
+NEEDS_CAMERA = NEEDS_METRES
+"""A metre is not earned with a camera that nobody knows."""
 FROM_NETWORK = frozenset(OUTPUTS) - {"depth_info"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from dpt_ros.config import share_folder
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""Since Fast DDS 3, and before."""
+"""Since Fast DDS 3 (Kilted), and before."""
 _USERS_OWN = (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Fast DDS keeps its segments
 _NEEDED_BYTES = 2 * 32 * 2**20
@@ -31,6 +32,15 @@ def widen_shared_memory() -> bool:
         return False
     if shutil.disk_usage(_SHARED_MEMORY).free < _NEEDED_BYTES:
         return False
-    for name in PROFILE_VARIABLES:
-        os.environ[name] = str(profile)
+    os.environ[PROFILE_VARIABLES[_is_before_fast_dds_3()]] = str(profile)
+    return True
+
+
+def _is_before_fast_dds_3() -> bool:
+    if distribution := os.environ.get("ROS_DISTRO"):
+        return distribution in ("humble", "iron", "jazzy")
+    try:  # ROS 2 as wheels
+        importlib.metadata.version("ros-fastrtps")
+    except importlib.metadata.PackageNotFoundError:
+        return False
     return True

@@ -137,8 +137,8 @@ def test_camera_info_late_uncalibrated_of_another_shape_and_right(
 
         return fits
 
-    ears(DEPTH, POINTS)
-    peer.wait_for(DEPTH, at(show(rgb)))  # late: depth needs no camera
+    ears(INVERSE, DEPTH, POINTS)
+    peer.wait_for(INVERSE, at(show(rgb)))  # late: inverse depth needs no camera
     peer.status("dpt: camera", why_no_points("no camera_info"))
 
     for info, told in (
@@ -152,8 +152,8 @@ def test_camera_info_late_uncalibrated_of_another_shape_and_right(
 
         peer.wait_until(is_told, f"the log of {told}")
         peer.status("dpt: camera", why_no_points(told))
-        peer.wait_for(DEPTH, at(show(rgb)))
-    assert not peer.received(POINTS)
+        peer.wait_for(INVERSE, at(show(rgb)))
+    assert not peer.received(POINTS) and not peer.received(DEPTH)
 
     for focal_px in (100.0, 150.0):  # right, and changing
         peer.publish(CAMERA_INFO, camera_info_message(focal_px=focal_px))
