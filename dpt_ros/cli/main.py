@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dpt_ros import __version__
 
 _COMMANDS = ("models", "predict", "demo", "bench")
+_ROS_MODULES = ("rclpy", "ament_index_python", "rosidl_parser", "rpyutils")
+_PIP_NAMES = {"cv2": "opencv-python", "yaml": "PyYAML"}
+"""Of modules that pip knows under another name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,11 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # `dpt-ros ... | head`: the reader has gone, which is no error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (OSError, ValueError, RuntimeError) as error:
-        if options.verbose:
+    except Exception as error:
+        # cv2's error is told by its name: cv2 is not to be imported for it.
+        is_expected = isinstance(error, (ImportError, OSError, ValueError, RuntimeError))
+        if options.verbose or not (is_expected or type(error).__module__ == "cv2"):
             raise
-        print(f"dpt-ros {options.command}: {error}", file=sys.stderr)
+        reason = _missing(error) if isinstance(error, ModuleNotFoundError) else str(error).strip()
+        print(f"dpt-ros {options.command}: {reason}", file=sys.stderr)
         return 1
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """What to do about a module that this Python lacks."""
+    name = (error.name or "").partition(".")[0]
+    if not name:
+        return str(error)
+    if name in _ROS_MODULES or name.endswith(("_msgs", "_interfaces")):
+        remedy = "make setup, or source a ROS 2 installation"
+    elif name == "dpt_ros":
+        remedy = "the installation of dpt_ros is incomplete; install it again"
+    else:
+        remedy = f"pip install {_PIP_NAMES.get(name, name)}"
+    return f"{error.name} is not installed for {sys.executable}: {remedy}"
 
 
 def _parser() -> argparse.ArgumentParser:
