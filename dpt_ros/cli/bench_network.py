@@ -97,11 +97,18 @@ def _contestants(
             model = build()
             if model is not None:
                 dtype = getattr(torch, precision)
-                model, typed = model.to(device=device, dtype=dtype), x.to(dtype)
+                layout = _reference_layout(device)
+                model = model.to(device=device, dtype=dtype, memory_format=layout)
+                typed = x.to(dtype, memory_format=layout)
                 weights_mib = _allocated_mib(device) - before_mib
                 call = lambda m=model, t=typed: m(t)  # noqa: E731
                 result.append(Contestant(name, precision, call, weights_mib=weights_mib))
     return result
+
+
+def _reference_layout(device: torch.device) -> torch.memory_format:
+    """How a reference's images lie in memory: as isl-org's run_monodepth.py has them."""
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
 def _ours(

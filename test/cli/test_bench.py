@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dpt_ros.cli.bench import positive, size
-from dpt_ros.cli.bench_network import matrix_rate
+from dpt_ros.cli.bench_network import _reference_layout, matrix_rate
 from dpt_ros.cli.main import main
 
 
@@ -32,6 +32,46 @@ def test_a_folder_that_is_no_reference_is_refused(tmp_path, capsys):
     arguments = ["bench", "network", "--models", "dpt_large", "--size", "32x32"]
     assert main([*arguments, "--device", "cpu", "--isl-org", str(tmp_path)]) == 1
     assert "no clone of isl-org/DPT" in capsys.readouterr().err
+
+
+class Recorder(torch.nn.Module):
+    """A reference that keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(3, 4, 3)
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x)
+        return self.convolution(x)
+
+
+@pytest.mark.parametrize(
+    ("device", "channels_last"),
+    [
+        ("cpu", False),
+        pytest.param(
+            "cuda",
+            True,
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
+        ),
+        ("cpu as cuda", True),
+    ],
+)
+def test_references_on_a_gpu_are_channels_last(monkeypatch, capsys, device, channels_last):
+    if device == "cpu as cuda":  # the same path where there is no GPU
+        layout = _reference_layout(torch.device("cuda"))
+        monkeypatch.setattr("dpt_ros.cli.bench_network._reference_layout", lambda _: layout)
+    recorder = Recorder()
+    monkeypatch.setattr("dpt_ros.cli.references.isl_org", lambda *_: recorder)
+    arguments = ["bench", "network", "--models", "dpt_tiny", "--size", "64x32", "--rounds", "1"]
+    arguments += ["--precisions", "float32", "--isl-org", "anywhere"]
+    assert main([*arguments, "--device", device.split()[0]]) == 0
+    assert recorder.seen
+    for tensor in (recorder.seen[-1], recorder.convolution.weight):
+        assert tensor.is_contiguous(memory_format=torch.channels_last) == channels_last
+        assert tensor.is_contiguous() != channels_last
 
 
 def test_sizes_and_counts_are_checked():
