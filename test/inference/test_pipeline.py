@@ -204,3 +204,27 @@ def test_frames_that_can_not_be_are_refused(pipeline: FramePipeline, changes: di
 def test_unknown_outputs_are_refused(pipeline: FramePipeline):
     with pytest.raises(ValueError, match=r"got \['range'\], expected some of .*'points'"):
         pipeline.process([make_frame()], frozenset({"depth", "range"}))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_what_the_cpu_gives_for_two_cameras():
+    def run(device: str) -> list[FrameOutputs]:
+        torch.manual_seed(0)
+        card = ModelCard(name="small", structure="dpt_tiny", input=InputSpec(width=96, height=64))
+        network = create_model("dpt_tiny")
+        predictor = DepthPredictor(network, card, device=device, precision="float32")
+        pipeline = FramePipeline(predictor, LIMITS, PointCloudSettings(edge_removal=0.0))
+        frames = [make_frame(), make_frame(seed=1, camera=Camera(70, 50, 90.0, 90.0, 35.0, 25.0))]
+        return pipeline.process(frames, OUTPUTS)
+
+    for on_gpu, on_cpu in zip(run("cuda"), run("cpu"), strict=True):
+        for field in ("inverse_depth", "depth_m"):
+            expected = getattr(on_cpu, field)
+            np.testing.assert_allclose(getattr(on_gpu, field), expected, rtol=1e-3)
+        difference_mm = on_gpu.depth_mm.astype(int) - on_cpu.depth_mm.astype(int)
+        np.testing.assert_allclose(difference_mm, 0, atol=20)
+        np.testing.assert_allclose(on_gpu.points[..., :3], on_cpu.points[..., :3], rtol=1e-3)
+        bits = [np.ascontiguousarray(o.points[..., 3]).view(np.uint32) for o in (on_gpu, on_cpu)]
+        np.testing.assert_array_equal(*bits)
+        assert np.abs(on_gpu.color.astype(int) - on_cpu.color.astype(int)).max() <= 8
+        assert on_gpu.network_s > 0.0
