@@ -25,26 +25,36 @@ setup(
     maintainer="the dpt_ros authors",
     maintainer_email="maintainers@dpt-ros.example",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.report": ["*.html", "*.css"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),
         *((f"{SHARE}/{folder}", files(folder)) for folder in ("launch", "config", "models")),
         # `ros2 run` looks here; see setup.cfg.
-        (f"lib/{NAME}", ["resource/depth_node"]),
+        (f"lib/{NAME}", ["resource/depth_node", "resource/evaluator_node"]),
     ],
     python_requires=">=3.10",
     install_requires=[
+        "accelerate>=1.0",
+        "jinja2>=3",
+        "matplotlib>=3.5",
         "numpy",
         "opencv-python>=4.5",
+        "pillow",
+        "psutil",
         "PyYAML",
         "rosbags>=0.11",
         "safetensors",
+        "scipy>=1.8",
+        "tensorboard",
         "timm>=1.0.22,<1.1",
         "torch>=2.6",
         "tqdm",
     ],
-    extras_require={"test": ["pytest"]},  # colcon test takes pytest where it stands here
+    extras_require={
+        "foxglove": ["foxglove-sdk"],
+        "test": ["pytest"],  # colcon test takes pytest where it stands here
+    },
     entry_points={"console_scripts": ["dpt-ros = dpt_ros.cli.main:main"]},
     zip_safe=False,
 )
