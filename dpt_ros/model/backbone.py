@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.layers.norm_act import GroupNormAct
 from timm.layers.patch_embed import PatchEmbed
 from timm.models.resnetv2 import ResNetV2
 from timm.models.vision_transformer import VisionTransformer
@@ -85,6 +86,7 @@ def _make_resnet(configuration: DPTConfiguration) -> ResNetV2:
         num_classes=0,
         global_pool="",
         preact=False,
+        norm_layer=partial(GroupNormAct, num_groups=configuration.resnet_norm_groups),
         conv_layer=partial(StandardizedConv2d, formula=configuration.weight_standardization),
     )
     resnet.stem.pool = SamePaddedMaxPool2d()

@@ -126,6 +126,10 @@ class ModelCard:
         return mapping
 
 
+CALIBRATION_SUFFIX = ".calibration.yaml"
+"""Ends the name of a calibration that comes with a model, beside the model's card."""
+
+
 def cards_folder() -> Path:
     """The folder of the cards that come with the package."""
     return share_folder() / "models"
@@ -137,7 +141,8 @@ def list_cards() -> list[ModelCard]:
     Raises:
         ConfigError: a card is faulty; the message names its file.
     """
-    return [load_card(path) for path in sorted(cards_folder().glob("*.yaml"))]
+    paths = sorted(cards_folder().glob("*.yaml"))
+    return [load_card(path) for path in paths if not path.name.endswith(CALIBRATION_SUFFIX)]
 
 
 def load_card(name_or_path: str | Path) -> ModelCard:

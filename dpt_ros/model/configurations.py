@@ -20,7 +20,8 @@ class DPTConfiguration:
     name: str
     """The structure's name, for messages; overrides do not change it."""
     timm_backbone: str
-    """The timm model whose first `depth` blocks are this backbone: for pretrained weights."""
+    """The timm model whose first `depth` blocks are this backbone: for pretrained weights; empty
+    where timm has none."""
     embed_dim: int
     """Width D of a token."""
     depth: int
@@ -45,6 +46,8 @@ class DPTConfiguration:
     """Blocks in each stage of the ResNet stem; empty: no stem, patches are cut from the image."""
     resnet_channels: tuple[int, ...] = (256, 512, 1024)
     resnet_stem_channels: int = 64
+    resnet_norm_groups: int = 32
+    """Groups of the stem's group norms; divides its channels, and a quarter of each stage's."""
     weight_standardization: str = "sigma"
     """How the stem's weights are standardised, one of WEIGHT_STANDARDIZATIONS. "sigma" divides by
     sigma + 1e-5: the public Hybrid weights were trained so. "variance" divides by
@@ -102,6 +105,12 @@ class DPTConfiguration:
             raise ValueError(
                 f"{self.name}: patch_size={self.patch_size}: a ResNet stem has stride 16"
             )
+        normed = (self.resnet_stem_channels, *(count // 4 for count in self.resnet_channels))
+        if any(count % self.resnet_norm_groups for count in normed):
+            raise ValueError(
+                f"{self.name}: resnet_norm_groups={self.resnet_norm_groups}: expected a divisor of "
+                f"{', '.join(map(str, normed))}: the stem's channels and a quarter of each stage's"
+            )
         if self.channels[:2] != self.resnet_channels[:2]:
             raise ValueError(
                 f"{self.name}: channels={self.channels}: the first two levels are the ResNet's, "
@@ -148,20 +157,24 @@ MODELS: dict[str, DPTConfiguration] = {
         channels=(256, 512, 768, 768),
         resnet_layers=(3, 4, 9),
     ),
-    # For robots without a GPU: 30 images/s on two cores at 256x192, 20 at 320x240.
-    # The first eight blocks of ViT-Tiny, the smallest ViT with public image-classification weights;
-    # on a CPU each further block costs 1.5 ms. The convolutions at strides 4, 2 and 1 cost as much
-    # as the transformer, so there it is narrow: 48 channels instead of 256, and 16 at full size.
+    # For robots without a GPU: a Hybrid of a quarter of the width and half the depth. It has to be
+    # trained from random weights, and then convolutions first learn in half the steps that cutting
+    # patches takes. The convolutions at strides 4, 2 and 1 cost as much as the transformer, so
+    # there it is narrow: 48 channels instead of 256, and 16 at full size.
     "dpt_tiny": DPTConfiguration(
         name="dpt_tiny",
-        timm_backbone="vit_tiny_patch16_384",
+        timm_backbone="",
         embed_dim=192,
-        depth=8,
+        depth=6,
         num_heads=3,
-        taps=(1, 3, 5, 7),
-        channels=(32, 64, 96, 128),
+        taps=(2, 5),
+        channels=(64, 96, 96, 128),
         features=48,
         head_features=16,
+        resnet_layers=(2, 2, 2),
+        resnet_channels=(64, 96, 192),
+        resnet_stem_channels=24,
+        resnet_norm_groups=8,
     ),
 }
 

@@ -66,7 +66,13 @@ class DPT(nn.Module):
             for name, child in list(module.named_children()):
                 if isinstance(child, StandardizedConv2d):
                     setattr(module, name, child.folded().eval())
-        # Not the ResNet: PyTorch's channels-last group norm on a CPU is half as exact, not faster.
+        return self.use_channels_last()
+
+    def use_channels_last(self) -> DPT:
+        """Lay convolution weights out channels-last, which is faster, and return the network.
+
+        Not the ResNet's: PyTorch's channels-last group norm on a CPU is half as exact, not faster.
+        """
         for part in (self.encoder.vit, self.reassemble, self.decoder, self.head):
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
@@ -96,7 +102,8 @@ def create_model(name: str, *, pretrained_backbone: bool = False, **overrides: A
         overrides: replace fields of its configuration, for instance `readout="ignore"`.
 
     Raises:
-        ValueError: an unknown name or field, or a value that no network can be built from.
+        ValueError: an unknown name or field, a value that no network can be built from, or a
+            pretrained backbone of a structure for which timm has none.
     """
     model = DPT(get_configuration(name, **overrides))
     if pretrained_backbone:
@@ -107,6 +114,11 @@ def create_model(name: str, *, pretrained_backbone: bool = False, **overrides: A
 def _load_pretrained_backbone(model: DPT) -> None:
     """Fill the encoder from timm; blocks beyond the configuration's depth are left out."""
     configuration = model.configuration
+    if not configuration.timm_backbone:
+        raise ValueError(
+            f"{configuration.name}: timm has no weights for its encoder; start from its own "
+            "weights or from random ones"
+        )
     source = timm.create_model(
         configuration.timm_backbone, pretrained=True, img_size=configuration.image_size
     )

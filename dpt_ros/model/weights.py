@@ -74,7 +74,7 @@ def find_weights(card: ModelCard) -> Path:
 def pull(
     card: ModelCard, source: str | Path | None = None, progress: Progress | None = None
 ) -> Path:
-    """Get a card's weights file into the weights folder, unless it is there already.
+    """Get a card's weights file into the weights folder, unless it is there or comes with us.
 
     The file appears under its name only when it is whole and its hash is right. Several processes
     may pull the same file at once.
@@ -92,6 +92,11 @@ def pull(
         CheckpointError: it could not be had, is another file than the card says, or could not be
             written. What was there before still is.
     """
+    if card.file and not source:
+        bundled = cards_folder() / card.file
+        if bundled.is_file():
+            check_sha256(bundled, card.sha256, progress)
+            return bundled
     if not card.file or not (source or card.url):
         raise CheckpointError(
             f"{card.name}: no weights are published for it; train it, or name a checkpoint"

@@ -42,7 +42,7 @@ RESAMPLE = {0: (4, 4, 4, 4), 1: (4, 4, 2, 2), 3: (8, 8, 3, 3)}
 
 
 def make(**overrides: Any) -> DPT:
-    return create_model("dpt_tiny", **{**SMALL, **overrides})
+    return create_model("dpt_base", **{**SMALL, **overrides})
 
 
 def snapshot(model: DPT) -> dict[str, Tensor]:
@@ -167,7 +167,7 @@ def write_folder(
 
 def card_of_small(**values: Any) -> ModelCard:
     overrides = {k: list(v) if isinstance(v, tuple) else v for k, v in SMALL.items()}
-    card = {"name": "small", "structure": "dpt_tiny", "structure_overrides": overrides}
+    card = {"name": "small", "structure": "dpt_base", "structure_overrides": overrides}
     return card_from_mapping({**card, **values}, "test")
 
 

@@ -176,6 +176,11 @@ def test_refuses_impossible_configurations(overrides, message):
         get_configuration("dpt_base", **overrides)
 
 
+def test_refuses_norm_groups_that_do_not_divide():
+    with pytest.raises(ValueError, match="resnet_norm_groups=24: expected a divisor of 64, 64, 1"):
+        get_configuration("dpt_hybrid", resnet_norm_groups=24)
+
+
 def test_lists_may_stand_for_tuples():
     assert get_configuration("dpt_base", taps=[2, 5, 8, 11]) == MODELS["dpt_base"]
 
@@ -185,7 +190,15 @@ def test_pretrained_backbone_takes_the_first_blocks(monkeypatch):
     create = timm.create_model
     source = create("vit_tiny_patch16_384", img_size=96).eval()
     monkeypatch.setattr(timm, "create_model", lambda *_args, **_kwargs: source)
-    model = create_model("dpt_tiny", image_size=(96, 96), pretrained_backbone=True).eval()
+    model = create_model(
+        "dpt_base",
+        embed_dim=192,
+        depth=8,
+        num_heads=3,
+        taps=(1, 3, 5, 7),
+        image_size=(96, 96),
+        pretrained_backbone=True,
+    ).eval()
     picture = formula.picture(96, 96)
     with torch.no_grad():
         _, taps = model.encoder(picture)
@@ -194,6 +207,11 @@ def test_pretrained_backbone_takes_the_first_blocks(monkeypatch):
         )
     torch.testing.assert_close(taps[0][0], expected[0])
     torch.testing.assert_close(taps[3][0], expected[1])
+
+
+def test_a_structure_of_our_own_has_no_pretrained_backbone():
+    with pytest.raises(ValueError, match="dpt_tiny: timm has no weights for its encoder"):
+        create_model("dpt_tiny", pretrained_backbone=True)
 
 
 @torch.no_grad()

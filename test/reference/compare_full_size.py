@@ -12,7 +12,10 @@ environment:
 `--timm` may be left out: isl-org's code runs with this environment's timm too, but then its Hybrid
 uses the newer formula of weight standardisation, and ours is compared with that formula.
 `--transformers` without a folder takes the transformers of this environment. `--time` measures
-ours and isl-org's in turns. Needs 8 GB of memory and, for everything, some ten minutes.
+ours and isl-org's in turns. `--double` compares in float64 instead, where what is left is not
+rounding, and prints how far each implementation's float32 is from the reference's float64.
+`--large-branches` takes Hybrid weights with which rounding errors grow most. Needs 8 GB of memory
+and, for everything, some ten minutes.
 
 Prints one line a comparison; exits with 1 if isl-org differs by more than 1e-5 or transformers by
 more than 1e-4, relative (the larger of the Euclidean norm's and the maximum's).
@@ -67,7 +70,9 @@ def compare_isl_org(structure: str, readout: str, arguments: argparse.Namespace)
         structure, readout=readout, weight_standardization=formula_used
     )
     reference = references.isl_org(configuration, arguments.isl_org, arguments.timm)
-    ours = _same_weights(reference, configuration, rename_isl_org)
+    ours = _same_weights(reference, configuration, rename_isl_org, arguments.large_branches)
+    if arguments.double:
+        return _compare_in_double(f"isl-org {structure} {readout}", ours, reference)
     worst = 0.0
     for prepared in (False, True):
         if prepared:
@@ -94,11 +99,31 @@ def compare_transformers(structure: str, readout: str, arguments: argparse.Names
     if configuration.resnet_layers and readout != "project":
         return 0.0  # transformers' Hybrid has no other read
     reference = references.transformers_dpt(configuration, _folder(arguments.transformers))
-    ours = _same_weights(reference, configuration, rename_hugging_face)
+    ours = _same_weights(reference, configuration, rename_hugging_face, arguments.large_branches)
     x = formula.picture(384, 384)
     difference = formula.relative_difference(ours(x), reference(x).predicted_depth)
     print(f"transformers {structure} {readout} 384x384: {difference:.2e}", flush=True)
     return difference
+
+
+def _compare_in_double(name: str, ours: nn.Module, reference: nn.Module) -> float:
+    """The worst relative difference in float64 over the sizes; prints the rounding of float32."""
+    single = [(ours(x), reference(x)) for x in (formula.picture(*size) for size in SIZES)]
+    ours.double()
+    reference.double()
+    worst = 0.0
+    for (height, width), (ours_single, reference_single) in zip(SIZES, single, strict=True):
+        x = formula.picture(height, width).double()
+        exact = reference(x)
+        difference = formula.relative_difference(ours(x), exact)
+        print(
+            f"{name} {width}x{height} in float64: {difference:.2e}; from that, ours in float32 "
+            f"{formula.relative_difference(ours_single, exact):.2e}, the reference in float32 "
+            f"{formula.relative_difference(reference_single, exact):.2e}",
+            flush=True,
+        )
+        worst = max(worst, difference)
+    return worst
 
 
 def _folder(path: Path) -> Path | None:
@@ -110,9 +135,10 @@ def _same_weights(
     reference: nn.Module,
     configuration: DPTConfiguration,
     rename: Callable[[dict[str, Tensor], DPTConfiguration], dict[str, Tensor]],
+    large_branches: bool,
 ) -> DPT:
     shapes = {name: tuple(value.shape) for name, value in reference.state_dict().items()}
-    state_dict = formula.weights(shapes)
+    state_dict = formula.weights(shapes, large_branches)
     reference.load_state_dict(state_dict)
     ours = DPT(configuration).eval()
     ours.load_state_dict(rename(state_dict, configuration))
@@ -147,6 +173,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--structures", nargs="+", choices=STRUCTURES, default=STRUCTURES)
     parser.add_argument("--readouts", nargs="+", choices=READOUTS, default=READOUTS)
+    parser.add_argument("--double", action="store_true", help="compare isl-org in float64")
+    parser.add_argument("--large-branches", action="store_true", help="Hybrid's harder weights")
     parser.add_argument("--time", type=int, default=0, metavar="ROUNDS", help="also measure time")
     arguments = parser.parse_args()
     if arguments.isl_org is None and arguments.transformers is None:
