@@ -1,0 +1,186 @@
+"""PointCloud2 messages to arrays: any layout of fields, and the time of each point.
+
+ROS's sensor_msgs_py is not used: it is not on PyPI, and it knows rclpy's messages only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpt_ros.messages.errors import MessageError
+from dpt_ros.messages.payload import payload_bytes
+
+# sensor_msgs/PointField's `datatype` -> numpy's.
+_DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+
+#: What drivers call the time of a point, in the order in which they are looked for.
+TIME_FIELDS = ("time", "t", "timestamp", "time_stamp", "offset_time", "point_time_offset")
+
+_SHORTEST_SCAN_NS = 1_000_000  # less is rounding, or nothing that a movement smears
+_LONGEST_SCAN_NS = 1_000_000_000
+# Units in which drivers count, as nanoseconds; offsets to the header's stamp, or absolute.
+_UNITS_NS = {"s": 1e9, "us": 1e3, "ns": 1.0}
+
+
+def cloud_to_points(msg: Any) -> dict[str, NDArray[Any]]:
+    """All fields of a sensor_msgs PointCloud2 of rclpy or rosbags.
+
+    Returns:
+        Name to [N] (or [N, count] where a field has several values), in the machine's byte order;
+        N = height * width, row by row, invalid points included.
+
+    Raises:
+        MessageError: too few bytes, or fields that don't fit a point.
+    """
+    step, width, height = int(msg.point_step), int(msg.width), int(msg.height)
+    dtype = _dtype(msg)
+    row_step = int(msg.row_step) if height > 1 else step * width
+    if row_step < step * width:
+        raise MessageError(
+            f"the point cloud has row_step {row_step}, expected at least width {width} x "
+            f"point_step {step} = {step * width}: its driver fills in one of them wrongly"
+        )
+    data = payload_bytes(msg.data)
+    needed = row_step * (height - 1) + step * width if height * width else 0
+    if len(data) < needed:
+        raise MessageError(
+            f"the point cloud of {width}x{height} points has {len(data)} bytes, expected {needed}: "
+            "the message was cut off; check its driver or bridge"
+        )
+    if not needed:
+        points = np.empty((0,), dtype)
+    else:
+        shape, strides = (height, width), (row_step, step)
+        points = np.ndarray(shape, dtype, data[:needed], 0, strides).reshape(-1)
+    return {
+        name: np.ascontiguousarray(points[name]).astype(dtype[name].base.newbyteorder("="))
+        for name in dtype.names or ()
+    }
+
+
+def cloud_to_xyz(msg: Any, keep_invalid: bool = False) -> NDArray[np.float32]:
+    """The positions of a PointCloud2's points, [N, 3] float32 in the cloud's frame.
+
+    Args:
+        msg: sensor_msgs PointCloud2 of rclpy or rosbags.
+        keep_invalid: keep points with a NaN or an infinity; else only finite ones are returned.
+
+    Raises:
+        MessageError: no x, y, z, or see `cloud_to_points`.
+    """
+    return _xyz(cloud_to_points(msg), keep_invalid)
+
+
+def cloud_to_timed_xyz(msg: Any) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+    """The finite points of a PointCloud2 and when each was measured.
+
+    Returns:
+        Positions [N, 3] float32 in the cloud's frame, and stamps [N] in nanoseconds of the clock of
+        the header; None where no field tells (see `point_stamps`).
+
+    Raises:
+        MessageError: no x, y, z, or see `cloud_to_points`.
+    """
+    fields = cloud_to_points(msg)
+    xyz = _xyz(fields, keep_invalid=True)
+    finite = np.isfinite(xyz).all(axis=1)
+    stamp_ns = int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
+    kept = {name: values[finite] for name, values in fields.items()}
+    return xyz[finite], point_stamps(kept, stamp_ns)
+
+
+def point_stamps(fields: dict[str, NDArray[Any]], stamp_ns: int) -> NDArray[np.int64] | None:
+    """When each point was measured.
+
+    Drivers disagree: seconds, microseconds or nanoseconds, counted from the header's stamp or
+    absolute. The reading taken is the one by which the scan lasts longest, but at most a second,
+    and lies within a second of the header's stamp; of equals the one nearest to it.
+
+    Args:
+        fields: what `cloud_to_points` returns.
+        stamp_ns: the header's stamp.
+
+    Returns:
+        [N] int64 nanoseconds; None without a field of times (`TIME_FIELDS`), where they are not
+        finite, within a millisecond, or no reading makes a scan.
+    """
+    name = next((name for name in TIME_FIELDS if name in fields), None)
+    if name is None or fields[name].ndim != 1 or not fields[name].size:
+        return None
+    values = fields[name]
+    if not np.isfinite(values).all():
+        return None
+    low, high = values.min(), values.max()
+    best: tuple[float, float] | None = None
+    stamps: NDArray[np.int64] | None = None
+    for unit_ns in _UNITS_NS.values():
+        length_ns = (float(high) - float(low)) * unit_ns
+        if not _SHORTEST_SCAN_NS <= length_ns <= _LONGEST_SCAN_NS:
+            continue
+        for origin_ns in (stamp_ns, 0):
+            ends = [origin_ns - stamp_ns + _to_ns(end, unit_ns) for end in (low, high)]
+            nearest = float(min(abs(end) for end in ends))
+            is_better = best is None or (-length_ns, nearest) < best
+            if max(abs(end) for end in ends) <= _LONGEST_SCAN_NS and is_better:
+                best = (-length_ns, nearest)
+                stamps = origin_ns + _array_to_ns(values, unit_ns)
+    return stamps
+
+
+def _to_ns(value: Any, unit_ns: float) -> int:
+    """Exact for integers, whose absolute nanoseconds a float can't hold."""
+    return int(value) * int(unit_ns) if isinstance(value, np.integer) else round(value * unit_ns)
+
+
+def _array_to_ns(values: NDArray[Any], unit_ns: float) -> NDArray[np.int64]:
+    if np.issubdtype(values.dtype, np.integer):
+        exact: NDArray[np.int64] = values.astype(np.int64) * np.int64(unit_ns)
+        return exact
+    return np.rint(values.astype(np.float64) * unit_ns).astype(np.int64)
+
+
+def _xyz(fields: dict[str, NDArray[Any]], keep_invalid: bool) -> NDArray[np.float32]:
+    missing = [name for name in ("x", "y", "z") if name not in fields or fields[name].ndim != 1]
+    if missing:
+        raise MessageError(
+            f"the point cloud has no field {', '.join(missing)} (its fields: "
+            f"{', '.join(fields) or 'none'}), expected x, y and z: choose the topic of a LiDAR's "
+            "points"
+        )
+    xyz = np.stack([fields[name].astype(np.float32) for name in ("x", "y", "z")], axis=1)
+    if keep_invalid:
+        return xyz
+    finite: NDArray[np.float32] = xyz[np.isfinite(xyz).all(axis=1)]
+    return finite
+
+
+def _dtype(msg: Any) -> np.dtype[Any]:
+    """The layout of one point; of fields of the same name the first counts."""
+    order = ">" if msg.is_bigendian else "<"
+    names: list[str] = []
+    formats: list[Any] = []
+    offsets: list[int] = []
+    for field in msg.fields:
+        if field.name in names or not field.name:
+            continue
+        if field.datatype not in _DATATYPES:
+            raise MessageError(
+                f"the point cloud's field {field.name!r} has the datatype {field.datatype}, "
+                "expected 1 (INT8) to 8 (FLOAT64): check its driver"
+            )
+        count = max(1, int(field.count))
+        base = np.dtype(order + _DATATYPES[field.datatype])
+        if field.offset + count * base.itemsize > msg.point_step:
+            raise MessageError(
+                f"the point cloud's field {field.name!r} at {field.offset} goes beyond "
+                f"point_step {msg.point_step}: its driver fills in one of them wrongly"
+            )
+        names.append(field.name)
+        formats.append(base if count == 1 else (base, (count,)))
+        offsets.append(int(field.offset))
+    return np.dtype(
+        {"names": names, "formats": formats, "offsets": offsets, "itemsize": int(msg.point_step)}
+    )

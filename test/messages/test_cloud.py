@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dpt_ros.messages.cloud import cloud_to_points, cloud_to_timed_xyz, cloud_to_xyz, point_stamps
+from dpt_ros.messages.errors import MessageError
+
+NAN, INF = float("nan"), float("inf")
+SECOND = 1_000_000_000
+STAMP_NS = 1_600_000_000 * SECOND + 123_456_789  # of the family's header
+
+
+def fields_of(family, *items):
+    return [
+        family.PointField(name=name, offset=offset, datatype=datatype, count=count)
+        for name, offset, datatype, count in items
+    ]
+
+
+def cloud(family, fields, data, width, height=1, point_step=16, row_step=None, big=False):
+    return family.with_data(
+        family.PointCloud2,
+        np.frombuffer(data, np.uint8),
+        header=family.header("lidar"),
+        height=height,
+        width=width,
+        fields=fields,
+        is_bigendian=big,
+        point_step=point_step,
+        row_step=width * point_step if row_step is None else row_step,
+        is_dense=False,
+    )
+
+
+def xyz_fields(family, datatype=7, size=4):
+    return fields_of(
+        family, ("x", 0, datatype, 1), ("y", size, datatype, 1), ("z", 2 * size, datatype, 1)
+    )
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("datatype", "code"), [(7, "f4"), (8, "f8"), (5, "i4"), (3, "i2")])
+def test_every_datatype_and_byte_order(family, order, datatype, code):
+    values = np.array([[1, -2, 3], [40, 50, -60]], order + code)
+    size = values.itemsize
+    fields = xyz_fields(family, datatype, size)
+    message = cloud(family, fields, values.tobytes(), 2, point_step=3 * size, big=order == ">")
+    xyz = cloud_to_xyz(message)
+    assert xyz.dtype == np.float32
+    np.testing.assert_array_equal(xyz, [[1, -2, 3], [40, 50, -60]])
+
+
+def test_fields_in_another_order_with_holes_and_row_padding(family):
+    """Two rows of two points of 24 bytes, 5 bytes after each row; z before y, a ring at 20."""
+    dtype = np.dtype(
+        {
+            "names": ["x", "z", "y", "ring"],
+            "formats": ["<f4", "<f4", "<f8", "<u2"],
+            "offsets": [0, 4, 8, 20],
+            "itemsize": 24,
+        }
+    )
+    records = np.zeros((2, 2), dtype)
+    records["x"], records["y"], records["z"] = [[1, 2], [3, 4]], [[5, 6], [7, 8]], 9
+    records["ring"] = [[10, 11], [12, 13]]
+    data = b"".join(row.tobytes() + b"\xff" * 5 for row in records)
+    fields = fields_of(family, ("x", 0, 7, 1), ("z", 4, 7, 1), ("y", 8, 8, 1), ("ring", 20, 4, 1))
+    message = cloud(family, fields, data, 2, height=2, point_step=24, row_step=53)
+    np.testing.assert_array_equal(
+        cloud_to_xyz(message), [[1, 5, 9], [2, 6, 9], [3, 7, 9], [4, 8, 9]]
+    )
+    points = cloud_to_points(message)
+    assert points["ring"].tolist() == [10, 11, 12, 13]
+    assert points["ring"].dtype == np.uint16
+    assert points["y"].dtype == np.float64
+
+
+def test_a_field_of_several_values(family):
+    values = np.arange(8, dtype="<f4")
+    fields = fields_of(family, ("normal", 4, 7, 3))
+    points = cloud_to_points(cloud(family, fields, values.tobytes(), 2))
+    np.testing.assert_array_equal(points["normal"], [[1, 2, 3], [5, 6, 7]])
+
+
+def test_points_that_are_not_finite_go_unless_kept(family):
+    values = np.array([[1, 2, 3, 0], [NAN, 1, 1, 0], [1, INF, 1, 0], [4, 5, 6, 0]], "<f4")
+    message = cloud(family, xyz_fields(family), values.tobytes(), 4)
+    np.testing.assert_array_equal(cloud_to_xyz(message), [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(cloud_to_xyz(message, keep_invalid=True), values[:, :3])
+
+
+def test_an_empty_cloud(family):
+    message = cloud(family, xyz_fields(family), b"", 0)
+    assert cloud_to_xyz(message).shape == (0, 3)
+    points, stamps_ns = cloud_to_timed_xyz(message)
+    assert points.shape == (0, 3)
+    assert stamps_ns is None
+
+
+def test_refuses_what_is_no_cloud_of_points(family):
+    data = np.zeros(8, "<f4").tobytes()
+    fields = fields_of(family, ("x", 0, 7, 1), ("y", 4, 7, 1), ("range", 8, 7, 1))
+    with pytest.raises(MessageError, match=r"no field z \(its fields: x, y, range\)"):
+        cloud_to_xyz(cloud(family, fields, data, 2))
+    with pytest.raises(MessageError, match="has 32 bytes, expected 48"):
+        cloud_to_xyz(cloud(family, xyz_fields(family), data, 3))
+    with pytest.raises(MessageError, match="row_step 16, expected at least width 2"):
+        cloud_to_xyz(cloud(family, xyz_fields(family), data, 2, height=2, row_step=16))
+    with pytest.raises(MessageError, match="datatype 9"):
+        cloud_to_xyz(cloud(family, fields_of(family, ("x", 0, 9, 1)), data, 2))
+    with pytest.raises(MessageError, match="'z' at 13 goes beyond point_step 16"):
+        fields = fields_of(family, ("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 13, 7, 1))
+        cloud_to_xyz(cloud(family, fields, data, 2))
+
+
+def test_times_belong_to_the_points_that_are_kept(family):
+    records = np.zeros(3, [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("t", "<u4")])
+    records["x"], records["t"] = [1, NAN, 3], [0, 50_000_000, 100_000_000]
+    fields = [*xyz_fields(family), *fields_of(family, ("t", 12, 6, 1))]
+    points, stamps_ns = cloud_to_timed_xyz(cloud(family, fields, records.tobytes(), 3))
+    assert points[:, 0].tolist() == [1, 3]
+    assert stamps_ns.tolist() == [STAMP_NS, STAMP_NS + 100_000_000]
+
+
+# A scan of 0.1 s as drivers tell it, and when its three points were measured from the header on.
+TENTH = SECOND // 10
+DRIVERS = {
+    "velodyne, float32 seconds": ("time", np.array([0, 0.05, 0.1], "f4"), [0, TENTH // 2, TENTH]),
+    "counted back from the end": (
+        "time",
+        np.array([-0.1, -0.05, 0], "f4"),
+        [-TENTH, -TENTH // 2, 0],
+    ),
+    "ouster, uint32 nanoseconds": ("t", np.array([0, 5e7, 1e8], "u4"), [0, TENTH // 2, TENTH]),
+    "uint32 microseconds": ("t", np.array([0, 5e4, 1e5], "u4"), [0, TENTH // 2, TENTH]),
+    "float nanoseconds": ("t", np.array([0, 5e7, 1e8], "f8"), [0, TENTH // 2, TENTH]),
+    "hesai, float64 seconds since 1970": (
+        "timestamp",
+        np.array([1.6e9 + 0.123456789, 1.6e9 + 0.173456789, 1.6e9 + 0.223456789]),
+        [0, TENTH // 2, TENTH],
+    ),
+    "uint64 nanoseconds since 1970": (
+        "timestamp",
+        np.array([STAMP_NS, STAMP_NS + 50_000_001, STAMP_NS + TENTH], "u8"),
+        [0, 50_000_001, TENTH],
+    ),
+    "livox, float64 nanoseconds since 1970": (
+        "timestamp",
+        np.array([STAMP_NS, STAMP_NS + TENTH // 2, STAMP_NS + TENTH], "f8"),
+        [0, TENTH // 2, TENTH],
+    ),
+}
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_times_as_drivers_tell_them(driver):
+    name, values, expected_ns = DRIVERS[driver]
+    stamps_ns = point_stamps({name: values}, STAMP_NS)
+    assert stamps_ns.dtype == np.int64
+    # What a float64 of nanoseconds or seconds since 1970, or a float32 second, resolves.
+    tolerance_ns = 0 if values.dtype.kind == "u" else 300
+    assert abs(stamps_ns - STAMP_NS - np.array(expected_ns)).max() <= tolerance_ns
+
+
+def test_offsets_of_a_simulation_that_has_just_begun():
+    """At 0.2 s both readings make a scan of 0.1 s; the header's stamp is the first point's."""
+    stamps_ns = point_stamps({"time": np.array([0, 0.1], "f4")}, 200_000_000)
+    assert abs(stamps_ns - np.array([200_000_000, 300_000_000])).max() < 10
+    stamps_ns = point_stamps({"time": np.array([0.2, 0.3], "f8")}, 200_000_000)
+    assert stamps_ns.tolist() == [200_000_000, 300_000_000]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"intensity": np.array([1.0, 2.0])},
+        {"time": np.zeros(3)},
+        {"time": np.array([0.0, NAN, 0.1])},
+        {"t": np.array([0, 4_000_000_000], "u4")},
+        {"time": np.array([[0.0, 0.1], [0.2, 0.3]])},
+        {"timestamp": np.array([5e8, 5e8 + 0.1])},
+    ],
+    ids=["no field", "all equal", "not finite", "four seconds", "two values each", "of 1985"],
+)
+def test_times_that_tell_nothing(fields):
+    assert point_stamps(fields, STAMP_NS) is None
