@@ -2,11 +2,12 @@
 
 Wraps rosbags' AnyReader: mcap and sqlite3, compressed or not, with or without the message
 definitions inside. What it adds: errors that say what to do, a folder whose metadata.yaml is
-missing, and stamps from the messages' own headers.
+missing, mcap files that were cut off, and stamps from the messages' own headers.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,8 +19,11 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
+from dpt_ros.bags.cut_off import CutOffPath, is_cut_off
+
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
+_LOG = logging.getLogger(__name__)
 _STORAGE_SUFFIXES = (".mcap", ".db3")
 
 
@@ -44,12 +48,24 @@ class BagMessage(NamedTuple):
     message: Any
 
 
+class BagRecord(NamedTuple):
+    """A message as it was recorded: when, and its bytes, which a player may publish as they are."""
+
+    topic: str
+    recorded_ns: int
+    stamp_ns: int
+    message: Any
+    data: bytes
+
+
 class BagReader:
     """A rosbag2 recording, open while used as a context manager.
 
         with BagReader(path) as bag:
             for topic, stamp_ns, message in bag.messages("/camera/image_rect"):
                 ...
+
+    Of an mcap file that was cut off, what is whole is read; `is_cut_off` then says so.
 
     Args:
         path: the recording's folder, or a single .mcap or .db3 file.
@@ -60,11 +76,16 @@ class BagReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.is_cut_off = False
         self._stack = ExitStack()
         self._reader: AnyReader | None = None
 
     def __enter__(self) -> BagReader:
-        storage = _storage_path(self.path)
+        storage: Any = _storage_path(self.path)
+        file = _only_mcap(storage)
+        if file is not None and is_cut_off(file):
+            self.is_cut_off = True
+            storage = CutOffPath(file)
         # Recordings without message definitions are of Humble or older.
         default_types = get_typestore(Stores.ROS2_HUMBLE)
         try:
@@ -75,9 +96,13 @@ class BagReader:
             raise _damaged(self.path, error) from error
         if reader.message_count == 0:
             self._stack.close()
+            if self.is_cut_off:
+                raise _damaged(self.path, ValueError("cut off before the end of the first chunk"))
             raise BagError(
                 f"{self.path} holds no messages: record again, and check `ros2 topic hz`"
             )
+        if self.is_cut_off:
+            _LOG.warning("%s is cut off: what is whole of it is read", self.path)
         self._reader = reader
         return self
 
@@ -130,6 +155,11 @@ class BagReader:
         Raises:
             BagError: at once, an unknown topic or message type; later, damaged data when reached.
         """
+        records = self.records(*topics)
+        return (BagMessage(record.topic, record.stamp_ns, record.message) for record in records)
+
+    def records(self, *topics: str) -> Iterator[BagRecord]:
+        """The same as `messages`, with when each was recorded and its bytes."""
         known = {topic.name for topic in self.topics}
         if missing := [name for name in topics if name not in known]:
             raise BagError(
@@ -155,7 +185,7 @@ class BagReader:
         """
         return self.messages(self.find_topic(IMAGE_TYPES, topic))
 
-    def _iterate(self, connections: Sequence[Connection]) -> Iterator[BagMessage]:
+    def _iterate(self, connections: Sequence[Connection]) -> Iterator[BagRecord]:
         reader = self._open_reader()
         records = reader.messages(connections=connections)
         while True:
@@ -166,7 +196,8 @@ class BagReader:
                 return
             except Exception as error:  # damaged data makes the parsers below raise anything
                 raise _damaged(self.path, error) from error
-            yield BagMessage(connection.topic, _stamp_ns(message, recorded_ns), message)
+            stamp_ns = _stamp_ns(message, recorded_ns)
+            yield BagRecord(connection.topic, recorded_ns, stamp_ns, message, bytes(data))
 
     def _open_reader(self) -> AnyReader:
         if self._reader is None:
@@ -198,6 +229,18 @@ def _storage_path(path: Path) -> Path:
         f"{path} has no metadata.yaml and {len(files)} storage files, expected a rosbag2 recording:"
         " write its metadata with `ros2 bag reindex`, or give one of the files"
     )
+
+
+def _only_mcap(storage: Path) -> Path | None:
+    """The recording's only file, where that is an mcap file that can be read by itself."""
+    if storage.is_file():
+        return storage if storage.suffix == ".mcap" else None
+    files = list(storage.glob("*.mcap*"))
+    if len(files) != 1 or files[0].suffix != ".mcap":
+        return None
+    # Of messages that are compressed one by one, only the metadata tells.
+    metadata = (storage / "metadata.yaml").read_text(encoding="utf-8", errors="replace")
+    return None if "zstd" in metadata else files[0]
 
 
 def _stamp_ns(message: Any, recorded_ns: int) -> int:

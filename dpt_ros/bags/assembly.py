@@ -1,0 +1,358 @@
+"""Messages of one recording to samples: pairs, transforms, masks, and what was rejected and why."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpt_ros.bags.body_mask import parse_boxes, polygon_mask
+from dpt_ros.bags.dataset import Sample, sample_id
+from dpt_ros.bags.pairing import Pair, Pairing
+from dpt_ros.bags.reader import BagError, BagMessage, BagReader, BagRecord
+from dpt_ros.bags.sample_settings import SampleSettings
+from dpt_ros.bags.scan_placement import Scan, find_fixed_frame, place_scan
+from dpt_ros.bags.stamp_guard import StampGuard
+from dpt_ros.bags.tally import Tally
+from dpt_ros.bags.topics import SensorTopics, find_topics, frame_warnings, is_rectified
+from dpt_ros.bags.transforms import TransformError, TransformGraph, read_transforms
+from dpt_ros.geometry.camera import Camera
+from dpt_ros.geometry.lidar import Projection, project_scan
+from dpt_ros.messages.camera_info import camera_from_info
+from dpt_ros.messages.cloud import cloud_to_timed_xyz
+from dpt_ros.messages.decode import image_to_rgb
+from dpt_ros.messages.errors import MessageError
+
+# Transforms that come later than this after a picture are not waited for.
+_PATIENCE_NS = 500_000_000
+
+
+class SampleError(ValueError):
+    """A recording gave no sample; the message says what was rejected and why."""
+
+
+@dataclass
+class _Waiting:
+    """A pair whose transforms may still be on their way."""
+
+    pair: Pair[Any, BagMessage]
+    info: Any
+    scan: Scan
+
+
+class SampleAssembly:
+    """Turns the messages of one recording into samples."""
+
+    def __init__(self, path: Path, settings: SampleSettings, source: str) -> None:
+        self.tally = Tally()
+        self._path = path
+        self._settings = settings
+        self._source = source
+        self._graph = TransformGraph()
+        self._pairing: Pairing[tuple[BagMessage, Any], BagMessage] = Pairing(
+            round(self._settings.max_gap_s * 1e9)
+        )
+        self._waiting: deque[_Waiting] = deque()
+        self._boxes = parse_boxes(self._settings.body_box)
+        self._info: Any = None
+        self._odometry_frame = ""
+        self._newest_ns = 0
+        self._last_ns: int | None = None
+        self._masks: dict[tuple[int, int], NDArray[np.bool_] | None] = {}
+
+    def run(self) -> Iterator[Sample]:
+        """Read the recording and yield its samples."""
+        settings = self._settings
+        with BagReader(self._path) as bag:
+            topics = find_topics(
+                bag,
+                settings.image_topic,
+                settings.camera_info_topic,
+                settings.points_topic,
+                settings.odometry_topic,
+            )
+            if bag.is_cut_off:
+                self._tell_of_damage(f"{self._path} is cut off: what is whole of it was read")
+            self.tally.scans_total = next(t.count for t in bag.topics if t.name == topics.points)
+            self._begin(topics)
+            self._read_static(bag, topics)
+            yield from self._read(bag, topics)
+        self._conclude()
+
+    def begin_live(self, topics: SensorTopics) -> None:
+        """Instead of `run`: samples are made of messages as they come, with `feed`.
+
+        Raises:
+            ConfigError: a file of transforms that is wrong.
+        """
+        self._begin(topics)
+        self._read_file_of_transforms()
+        self._can_move = True
+
+    def feed(self, message: BagMessage, topics: SensorTopics) -> Iterator[Sample]:
+        """Take one message in; yields the samples that it completes."""
+        if message.topic == topics.image and self._info is None:
+            self.tally.reject("picture before the first camera_info")
+            return
+        for pair in self._take(message, topics):
+            self._await(pair)
+        yield from self._assemble(is_end=False)
+
+    def add_transforms(self, message: Any, is_static: bool) -> None:
+        """Take in the transforms of a TFMessage; one that is none is counted."""
+        try:
+            self._graph.add_message(message, is_static)
+        except TransformError as error:
+            self.tally.reject("transform that is none", str(error))
+
+    def _begin(self, topics: SensorTopics) -> None:
+        pictures = self._settings.pictures
+        self._is_rectified = (
+            is_rectified(topics.image) if pictures == "auto" else pictures == "rectified"
+        )
+
+    def _read_file_of_transforms(self) -> None:
+        if self._settings.transforms:
+            for parent, child, matrix in read_transforms(self._settings.transforms):
+                self._graph.add_static(parent, child, matrix)
+
+    def _read_static(self, bag: BagReader, topics: SensorTopics) -> None:
+        """What holds for the whole recording: fixed transforms, and the first calibration."""
+        if topics.static_transforms:
+            for message in bag.messages(*topics.static_transforms):
+                self._graph.add_message(message.message, is_static=True)
+        self._read_file_of_transforms()
+        first = next(bag.messages(topics.camera_info), None)
+        if first is None:
+            raise BagError(f"{self._path}: {topics.camera_info} has no messages")
+        self._info = first.message
+        self._can_move = bool(topics.moving_transforms or topics.odometry)
+
+    def _read(self, bag: BagReader, topics: SensorTopics) -> Iterator[Sample]:
+        for message in self._believable(bag.records(*topics.streamed)):
+            for pair in self._take(message, topics):
+                self._await(pair)
+            yield from self._assemble(is_end=False)
+        for pair in self._pairing.finish():
+            self._await(pair)
+        yield from self._assemble(is_end=True)
+
+    def _believable(self, records: Iterator[BagRecord]) -> Iterator[BagMessage]:
+        """The recording's messages up to where it is damaged, without damaged stamps."""
+        guard = StampGuard()
+        record: BagRecord | None = None
+        is_end = False
+        while not is_end:
+            try:
+                record = next(records, None)
+            except BagError as error:  # what came before the damage is kept
+                self._tell_of_damage(str(error))
+                record = None
+            is_end = record is None
+            for one in guard.finish() if record is None else guard.take(record):
+                yield BagMessage(one.topic, one.stamp_ns, one.message)
+        for topic, stamp_ns in guard.damaged:
+            self.tally.reject(
+                "stamp more than a minute from where it should be", f"{topic}: {stamp_ns / 1e9} s"
+            )
+
+    def _take(
+        self, message: BagMessage, topics: SensorTopics
+    ) -> Iterator[Pair[tuple[BagMessage, Any], BagMessage]]:
+        """Take one message in; yields the pairs that it makes certain."""
+        if message.topic == topics.image:
+            self._newest_ns = max(self._newest_ns, message.stamp_ns)
+            yield from self._pairing.add_picture(message.stamp_ns, (message, self._info))
+        elif message.topic == topics.points:
+            self.tally.scans_read += 1
+            self._newest_ns = max(self._newest_ns, message.stamp_ns)
+            yield from self._pairing.add_scan(message.stamp_ns, message)
+        elif message.topic == topics.camera_info:
+            self._info = message.message
+        else:
+            self._take_movement(message, is_odometry=message.topic == topics.odometry)
+
+    def _take_movement(self, message: BagMessage, is_odometry: bool) -> None:
+        try:
+            if is_odometry:
+                self._odometry_frame = message.message.header.frame_id.lstrip("/")
+                self._graph.add_odometry(message.message)
+            else:
+                self._graph.add_message(message.message, is_static=False)
+        except TransformError as error:
+            self.tally.reject("transform that is none", str(error))
+
+    def _await(self, pair: Pair[tuple[BagMessage, Any], BagMessage]) -> None:
+        """Queue a pair whose scan can be read."""
+        message = pair.scan.message
+        try:
+            points, stamps_ns = cloud_to_timed_xyz(message)
+        except MessageError as error:
+            self.tally.reject("scan that cannot be read", str(error))
+            return
+        frame = self._settings.lidar_frame or message.header.frame_id
+        scan = Scan(frame, pair.scan_ns, points, stamps_ns)
+        self._waiting.append(_Waiting(pair, pair.picture[1], scan))
+
+    def _assemble(self, is_end: bool) -> Iterator[Sample]:
+        """Samples of the pairs whose transforms are there, or will not come."""
+        while self._waiting and (is_end or self._is_ready(self._waiting[0])):
+            sample = self._make_sample(self._waiting.popleft())
+            if sample is not None:
+                self.tally.samples += 1
+                yield sample
+
+    def _frames(self, waiting: _Waiting) -> tuple[str, str, str | None]:
+        """Camera, LiDAR and fixed frame of a pair."""
+        settings = self._settings
+        camera = settings.camera_frame or waiting.pair.picture[0].message.header.frame_id
+        candidates = (
+            (settings.fixed_frame,) if settings.fixed_frame else ("odom", self._odometry_frame)
+        )
+        fixed = None
+        if settings.motion_compensation:
+            fixed = find_fixed_frame(self._graph, camera, waiting.scan.frame, candidates)
+        return camera, waiting.scan.frame, fixed
+
+    def _is_ready(self, waiting: _Waiting) -> bool:
+        if not self._can_move:
+            return True
+        needed_ns = max(waiting.pair.picture_ns, waiting.scan.span_ns[1])
+        if self._newest_ns > needed_ns + _PATIENCE_NS:
+            return True
+        camera, lidar, fixed = self._frames(waiting)
+        if fixed is None:  # it may still be on its way
+            return False
+        newest = [self._graph.newest_ns(fixed, frame) for frame in (camera, lidar)]
+        return all(stamp_ns is None or stamp_ns >= needed_ns for stamp_ns in newest)
+
+    def _make_sample(self, waiting: _Waiting) -> Sample | None:
+        """The sample of a pair; None, counted, where there is none."""
+        picture_ns = waiting.pair.picture_ns
+        if self._last_ns is not None and picture_ns <= self._last_ns:
+            self.tally.reject("picture that is not newer than the one before")
+            return None
+        if self._last_ns is not None and picture_ns < self._last_ns + round(
+            self._settings.interval_s * 1e9
+        ):
+            self.tally.reject(f"less than {self._settings.interval_s:g} s after the sample before")
+            return None
+        try:
+            rgb = image_to_rgb(waiting.pair.picture[0].message)
+            camera = camera_from_info(waiting.info, self._is_rectified, rgb.shape[1], rgb.shape[0])
+        except MessageError as error:
+            self.tally.reject("picture or camera_info that cannot be used", str(error))
+            return None
+        try:
+            projection = self._project(waiting, camera)
+        except TransformError as error:
+            if not self._can_move:
+                raise
+            self.tally.reject("transform that is not known", str(error))
+            return None
+        depth_m = self._masked(projection.depth_m)
+        count = int(np.isfinite(depth_m).sum())
+        if count < self._settings.min_points:
+            self.tally.reject(
+                f"fewer than {self._settings.min_points} points in the picture",
+                f"{len(waiting.scan.points)} points, {projection.in_front} of them in front of the "
+                f"camera, {projection.in_image} in the picture, {projection.hidden} hidden there",
+            )
+            return None
+        self._last_ns = picture_ns
+        return Sample(
+            id=sample_id(self._source, picture_ns),
+            source=self._source,
+            stamp_ns=picture_ns,
+            rgb=rgb,
+            depth_m=depth_m,
+            camera=camera,
+            gap_ns=abs(waiting.pair.scan_ns - picture_ns),
+        )
+
+    def _project(self, waiting: _Waiting, camera: Camera) -> Projection:
+        """The scan in the picture, without the robot's body."""
+        camera_frame, lidar_frame, fixed = self._frames(waiting)
+        scan, picture_ns = waiting.scan, waiting.pair.picture_ns
+        kept = np.ones(len(scan.points), np.bool_)
+        for box in self._boxes:
+            at_scan = np.array([scan.stamp_ns], np.int64)
+            to_box = self._graph.lookup(box.frame, lidar_frame, at_scan)[0]
+            kept &= ~box.contains(scan.points @ to_box[:3, :3].T + to_box[:3, 3])
+        scan = replace(
+            scan,
+            points=scan.points[kept],
+            stamps_ns=None if scan.stamps_ns is None else scan.stamps_ns[kept],
+        )
+        placed = place_scan(scan, self._graph, camera_frame, picture_ns, fixed)
+        self._tell_of_motion(scan, fixed)
+        projection = project_scan(placed, camera, np.eye(4), self._settings.lidar)
+        self.tally.points["in_picture"] += projection.in_image
+        self.tally.points["hidden"] += projection.hidden
+        self.tally.points["body"] += int((~kept).sum())
+        if not self.tally.calibration:
+            at_picture = np.array([picture_ns], np.int64)
+            chain = self._graph.lookup(camera_frame, lidar_frame, at_picture)[0]
+            for text in frame_warnings(waiting.info):
+                self.tally.warn(text)
+            self.tally.calibration = {
+                "camera": asdict(camera),
+                "camera_frame": camera_frame,
+                "lidar_frame": lidar_frame,
+                "transform_camera_lidar": chain.round(9).tolist(),
+            }
+        return projection
+
+    def _tell_of_damage(self, text: str) -> None:
+        self.tally.damage = text
+        self.tally.warn(text)
+
+    def _tell_of_motion(self, scan: Scan, fixed: str | None) -> None:
+        if not self._settings.motion_compensation:
+            return
+        if fixed is None:
+            self.tally.warn(
+                "no odometry and no /tf to a frame that stands still (--fixed-frame): if the robot "
+                "moved, its scans are smeared and its depth is off"
+            )
+        elif scan.stamps_ns is None:
+            self.tally.warn(
+                "the scans do not say when each point was measured: the movement between scan and "
+                "picture is undone, that during a scan is not"
+            )
+
+    def _masked(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        height, width = depth_m.shape
+        if (height, width) not in self._masks:
+            mask = polygon_mask(self._settings.body_polygon, width, height)
+            self._masks = {(height, width): mask}
+        mask = self._masks[height, width]
+        return depth_m if mask is None else np.where(mask, np.float32(np.nan), depth_m)
+
+    def _conclude(self) -> None:
+        """Add what the pairing counted; refuse a recording without a sample."""
+        self.tally.rejected.update(self._pairing.rejected)
+        if self.tally.samples:
+            return
+        reasons = [
+            f"{count} x {reason}{self._example(reason)}"
+            for reason, count in self.tally.rejected.most_common()
+        ]
+        reasons += [self.tally.damage] if self.tally.damage else []
+        gap_ns, hint = self._pairing.smallest_gap_ns, ""
+        if gap_ns is not None:
+            hint = f" The smallest gap between a picture and a scan is {gap_ns / 1e9:.3f} s"
+            if gap_ns > self._pairing.max_gap_ns:
+                hint += ": synchronise the clocks of camera and LiDAR, or raise --max-gap-s"
+            hint += "."
+        what = "; ".join(reasons) or "it has no pictures or no scans"
+        raise SampleError(f"{self._path} gave no sample: {what}.{hint}")
+
+    def _example(self, reason: str) -> str:
+        example = self.tally.examples.get(reason)
+        return f" ({example})" if example else ""

@@ -1,0 +1,144 @@
+"""Recordings into a data set: names, what is finished already, and one source at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dpt_ros.bags.dataset import DatasetWriter
+from dpt_ros.bags.dataset_format import name_of_recording
+from dpt_ros.bags.overlay import draw_overlay
+from dpt_ros.bags.reader import BagError
+from dpt_ros.bags.sample_settings import SampleSettings
+from dpt_ros.bags.samples import iterate_samples
+from dpt_ros.config import values_of
+
+# What may differ from bag to bag of one data set: names, not choices.
+_OF_A_BAG = (
+    "image_topic",
+    "camera_info_topic",
+    "points_topic",
+    "odometry_topic",
+    "pictures",
+    "camera_frame",
+    "lidar_frame",
+    "fixed_frame",
+    "transforms",
+    "body_box",
+    "body_polygon",
+)
+_ENDS_READ = 1 << 16
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A bag, the name of its source, and what tells it from other bags."""
+
+    path: Path
+    name: str
+    sha256: str
+
+
+def dataset_options(settings: SampleSettings) -> dict[str, Any]:
+    """The settings that are one for all sources of a data set."""
+    values = values_of(settings)
+    return {"kind": "bags"} | {k: v for k, v in values.items() if k not in _OF_A_BAG}
+
+
+def name_recordings(
+    paths: Iterable[str | Path], sources: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Recording], list[str]]:
+    """Name bags after their folders, and tell which of them a data set has already.
+
+    Args:
+        paths: the bags.
+        sources: the finished sources of the data set.
+
+    Returns:
+        Those to build, and the names of those that are finished.
+
+    Raises:
+        BagError: there is no such path, or the same recording twice.
+    """
+    finished = {info.get("recording_sha256"): name for name, info in sources.items()}
+    taken, known = set(sources), set[str]()
+    recordings, done = [], []
+    for path in map(Path, paths):
+        sha256 = recording_sha256(path)
+        if sha256 in known:
+            raise BagError(f"{path} is given twice, or is a copy of another one: give it once")
+        known.add(sha256)
+        if sha256 in finished:
+            done.append(finished[sha256])
+            continue
+        base, number = name_of_recording(path), 2
+        name = base
+        while name in taken:
+            name, number = f"{base}_{number}", number + 1
+        taken.add(name)
+        recordings.append(Recording(path, name, sha256))
+    return recordings, done
+
+
+def recording_sha256(path: Path) -> str:
+    """Names, sizes and both ends of a recording's files: quick, and the same after a move.
+
+    Raises:
+        BagError: there is no such path.
+    """
+    if not path.exists():
+        raise BagError(
+            f"there is no recording at {path}: give a rosbag2 folder, .mcap or .db3 file"
+        )
+    files: Sequence[Path] = [path] if path.is_file() else sorted(path.iterdir())
+    digest = hashlib.sha256()
+    for file in files:
+        if not file.is_file():
+            continue
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as content:
+            digest.update(content.read(_ENDS_READ))
+            content.seek(max(0, size - _ENDS_READ))
+            digest.update(content.read(_ENDS_READ))
+    return digest.hexdigest()
+
+
+def build_source(
+    recording: Recording,
+    writer: DatasetWriter,
+    settings: SampleSettings,
+    overlays: int,
+    on_progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Add one recording to a data set, streaming.
+
+    Args:
+        recording: what to read.
+        writer: where to.
+        settings: how.
+        overlays: about how many pictures to look at, spread over the recording.
+        on_progress: called with the scans read so far and in total.
+
+    Returns:
+        What the manifest says of the source.
+
+    Raises:
+        BagError, ConfigError, TransformError, SampleError: see `samples.SampleStream`.
+        DatasetError, OSError: it can't be written.
+    """
+    stream = iterate_samples(recording.path, settings, recording.name)
+    for index, sample in enumerate(stream):
+        writer.add(sample)
+        every = max(1, stream.tally.scans_total // max(1, overlays))
+        if overlays and index % every == 0:
+            writer.add_overlay(sample.id, draw_overlay(sample.rgb, sample.depth_m))
+        on_progress(stream.tally.scans_read, stream.tally.scans_total)
+    of_bag = {k: v for k, v in values_of(settings).items() if k in _OF_A_BAG}
+    info = {**stream.info, "recording_sha256": recording.sha256, "options": of_bag}
+    writer.finish_source(recording.name, info)
+    on_progress(stream.tally.scans_total, stream.tally.scans_total)
+    return {**info, "samples": stream.tally.samples}

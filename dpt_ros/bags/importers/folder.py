@@ -1,0 +1,106 @@
+"""A plain folder: pictures, and 16-bit depth images of the same names and a stated scale."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dpt_ros.bags.dataset import Sample, sample_id
+from dpt_ros.bags.importers.foreign import ForeignDataError, ForeignSource, read_rgb
+from dpt_ros.bags.tally import Tally
+from dpt_ros.geometry.camera import Camera
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_DEPTHS = (".png", ".tif", ".tiff", ".pgm")
+
+
+def find_folder(
+    folder: str | Path,
+    camera: Camera,
+    depth_scale_m: float,
+    images: str = "images",
+    depth: str = "depth",
+    min_points: int = 50,
+) -> ForeignSource:
+    """The pictures and depth images in a folder.
+
+    Args:
+        folder: what holds the two folders; its name is the source's.
+        camera: of the pictures, distortion included.
+        depth_scale_m: metres of one unit of depth; 0 in a depth image is unknown.
+        images: the folder of pictures, in `folder`.
+        depth: the folder of depth images, along the optical axis, of the pictures' names and size.
+        min_points: pictures with fewer known depths are left out.
+
+    Raises:
+        ForeignDataError: a folder is missing or empty, or a scale that is not positive.
+    """
+    folder = Path(folder)
+    if not (np.isfinite(depth_scale_m) and depth_scale_m > 0.0):
+        raise ForeignDataError(f"got the depth scale {depth_scale_m}, expected metres above 0")
+    depths = {path.stem: path for path in _files(folder / depth, _DEPTHS)}
+    pictures = _files(folder / images, _PICTURES)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip(".-") or "folder"
+    stamps = _stamps([picture.stem for picture in pictures])
+
+    def read(tally: Tally) -> Iterator[Sample]:
+        tally.calibration = {"camera": asdict(camera), "depth_scale_m": depth_scale_m}
+        for picture, stamp_ns in zip(pictures, stamps, strict=True):
+            tally.scans_read += 1
+            if picture.stem not in depths:
+                tally.reject("picture without a depth image", picture.name)
+                continue
+            rgb, depth_m = read_rgb(picture), _read_depth(depths[picture.stem], depth_scale_m)
+            if rgb is None or depth_m is None:
+                tally.reject("file that is no picture, or depth that is not 16-bit", picture.name)
+                continue
+            if rgb.shape[:2] != depth_m.shape or depth_m.shape != (camera.height, camera.width):
+                tally.reject(
+                    "sizes that do not fit",
+                    f"{picture.name}: picture {rgb.shape[1]}x{rgb.shape[0]}, depth "
+                    f"{depth_m.shape[1]}x{depth_m.shape[0]}, camera {camera.width}x{camera.height}",
+                )
+                continue
+            if int(np.isfinite(depth_m).sum()) < min_points:
+                tally.reject(f"fewer than {min_points} known depths", picture.name)
+                continue
+            yield Sample(sample_id(name, stamp_ns), name, stamp_ns, rgb, depth_m, camera)
+
+    return ForeignSource(name, folder, len(pictures), read)
+
+
+def _stamps(stems: list[str]) -> list[int]:
+    """The names themselves where all are different whole numbers, else 0, 1, 2, ..."""
+    if all(stem.isascii() and stem.isdigit() for stem in stems):
+        numbers = [int(stem) for stem in stems]
+        if len(set(numbers)) == len(numbers) and max(numbers) < 1 << 63:
+            return numbers
+    return list(range(len(stems)))
+
+
+def _read_depth(path: Path, scale_m: float) -> NDArray[np.float32] | None:
+    """Metres, NaN where unknown; None where it is no 16-bit image of one channel."""
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 2:
+        return None
+    metres: NDArray[np.float32] = (values * np.float64(scale_m)).astype(np.float32)
+    metres[values == 0] = np.nan
+    return metres
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    if not folder.is_dir():
+        raise ForeignDataError(
+            f"there is no folder {folder}: name those of the pictures and of the depth images "
+            "(--images, --depth)"
+        )
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    if not files:
+        raise ForeignDataError(f"{folder} holds none of {', '.join(suffixes)}")
+    return files

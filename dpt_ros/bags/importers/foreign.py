@@ -1,0 +1,84 @@
+"""One foreign source into a data set: streamed, counted, with pictures to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dpt_ros.bags.dataset import DatasetWriter, Sample
+from dpt_ros.bags.overlay import draw_overlay
+from dpt_ros.bags.tally import Tally
+
+
+class ForeignDataError(ValueError):
+    """A folder is not laid out as it was said to be."""
+
+
+@dataclass(frozen=True)
+class ForeignSource:
+    """Something that gives samples.
+
+    Args:
+        name: of the source in the data set.
+        path: where it is.
+        total: how many pictures it has.
+        read: yields its samples and counts what was rejected.
+    """
+
+    name: str
+    path: Path
+    total: int
+    read: Callable[[Tally], Iterator[Sample]]
+
+
+def import_source(
+    source: ForeignSource,
+    writer: DatasetWriter,
+    overlays: int,
+    on_progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Add a foreign source to a data set.
+
+    Args:
+        source: what to read.
+        writer: where to.
+        overlays: about how many pictures to look at.
+        on_progress: called with the pictures read so far and in total.
+
+    Returns:
+        What the manifest says of it.
+
+    Raises:
+        ForeignDataError: it gave no sample.
+        DatasetError, OSError: it can't be read or written.
+    """
+    tally = Tally(scans_total=source.total)
+    every = max(1, source.total // max(1, overlays))
+    for index, sample in enumerate(source.read(tally)):
+        writer.add(sample)
+        tally.samples += 1
+        if overlays and index % every == 0:
+            writer.add_overlay(sample.id, draw_overlay(sample.rgb, sample.depth_m))
+        on_progress(tally.scans_read, source.total)
+    if not tally.samples:
+        reasons = "; ".join(
+            f"{count} x {reason} ({tally.examples.get(reason, '')})"
+            for reason, count in tally.rejected.most_common()
+        )
+        raise ForeignDataError(f"{source.path} gave no sample: {reasons or 'it has no pictures'}")
+    info = {"path": str(source.path.absolute()), **tally.info}
+    writer.finish_source(source.name, info)
+    on_progress(source.total, source.total)
+    return {**info, "samples": tally.samples}
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8] | None:
+    """A picture as uint8 [H, W, 3]; None where it can't be decoded."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

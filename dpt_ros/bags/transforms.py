@@ -1,0 +1,330 @@
+"""Where frames are: a graph of transforms from /tf, /tf_static, odometry or a file.
+
+tf2's buffer needs a ROS installation; what is needed of it is chaining, done here, and
+interpolation in time, done by SciPy's Slerp.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation, Slerp
+
+from dpt_ros.config import ConfigError, load_yaml, unknown_key_message
+
+Matrices = NDArray[np.float64]
+
+#: Moving transforms older than this behind the newest are forgotten.
+KEPT_NS = 10_000_000_000
+
+# Between two transforms further apart than this nothing is known of the movement.
+_LONGEST_STEP_NS = 1_000_000_000
+
+
+class TransformError(ValueError):
+    """There is no transform between two frames, or none at the time asked for."""
+
+
+@dataclass
+class _Track:
+    """Poses of a child frame in its parent, over time."""
+
+    stamps_ns: list[int] = field(default_factory=list)
+    poses: list[tuple[float, ...]] = field(default_factory=list)  # x y z, then the quaternion xyzw
+
+    def add(self, stamp_ns: int, pose: tuple[float, ...]) -> None:
+        place = bisect.bisect_left(self.stamps_ns, stamp_ns)
+        if place < len(self.stamps_ns) and self.stamps_ns[place] == stamp_ns:
+            self.poses[place] = pose
+            return
+        self.stamps_ns.insert(place, stamp_ns)
+        self.poses.insert(place, pose)
+        old = bisect.bisect_left(self.stamps_ns, self.stamps_ns[-1] - KEPT_NS)
+        if old > 100:  # not one by one: deleting from the front moves the rest
+            del self.stamps_ns[:old], self.poses[:old]
+
+    def at(self, stamps_ns: NDArray[np.int64], name: str) -> Matrices:
+        """[K, 4, 4], interpolated; refuses to extrapolate, and to guess over long breaks."""
+        known = np.asarray(self.stamps_ns, np.int64)
+        low, high = int(stamps_ns.min()), int(stamps_ns.max())
+        if low < known[0] or high > known[-1]:
+            early = max(int(known[0]) - low, 0)
+            late = max(high - int(known[-1]), 0)
+            raise TransformError(
+                f"the transform {name} is not known at the time of the sample: it "
+                f"{'begins' if early else 'ends'} {max(early, late) / 1e9:.3f} s "
+                f"{'later' if early else 'earlier'}"
+            )
+        first = max(int(np.searchsorted(known, low, "right")) - 1, 0)
+        last = int(np.searchsorted(known, high, "left")) + 1
+        chosen = known[first:last]
+        poses = np.asarray(self.poses[first:last], np.float64)
+        if len(chosen) == 1:
+            return np.repeat(_matrices(poses), len(stamps_ns), axis=0)
+        if int(np.diff(chosen).max()) > _LONGEST_STEP_NS:
+            raise TransformError(
+                f"the transform {name} has a break of {np.diff(chosen).max() / 1e9:.1f} s around "
+                "the sample"
+            )
+        # Relative to the first stamp: seconds since 1970 as floats are 200 ns apart.
+        known_s = (chosen - chosen[0]) / 1e9
+        wanted_s = (stamps_ns - chosen[0]) / 1e9
+        result = np.tile(np.eye(4), (len(stamps_ns), 1, 1))
+        result[:, :3, :3] = Slerp(known_s, Rotation.from_quat(poses[:, 3:]))(wanted_s).as_matrix()
+        for axis in range(3):
+            result[:, axis, 3] = np.interp(wanted_s, known_s, poses[:, axis])
+        return result
+
+
+class TransformGraph:
+    """Frames and the transforms between them, some fixed, some over time."""
+
+    def __init__(self) -> None:
+        self._static: dict[tuple[str, str], Matrices] = {}
+        self._moving: dict[tuple[str, str], _Track] = {}
+        self._neighbours: dict[str, list[str]] = {}
+        self._paths: dict[tuple[str, str], list[str]] = {}
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """The frames' names, sorted."""
+        return tuple(sorted(self._neighbours))
+
+    def add_static(self, parent: str, child: str, transform_parent_child: Matrices) -> None:
+        """A fixed transform [4, 4]; it replaces what was known between the two frames."""
+        self._forget(parent, child)
+        self._static[parent, child] = np.asarray(transform_parent_child, np.float64)
+        self._connect(parent, child)
+
+    def add_message(self, message: Any, is_static: bool) -> None:
+        """The transforms of a tf2_msgs TFMessage; fixed ones are not overruled by moving ones.
+
+        Raises:
+            TransformError: a rotation that is none.
+        """
+        for item in message.transforms:
+            move, turn = item.transform.translation, item.transform.rotation
+            pose = _pose(move, turn, f"{item.header.frame_id} <- {item.child_frame_id}")
+            parent, child = _bare(item.header.frame_id), _bare(item.child_frame_id)
+            if is_static:
+                self.add_static(parent, child, _matrices(np.array([pose]))[0])
+            else:
+                self._add_pose(parent, child, _stamp_ns(item.header), pose)
+
+    def add_odometry(self, message: Any) -> None:
+        """The pose of a nav_msgs Odometry: of its child frame in its header's frame.
+
+        Raises:
+            TransformError: a rotation that is none.
+        """
+        parent, child = _bare(message.header.frame_id), _bare(message.child_frame_id)
+        place = message.pose.pose
+        pose = _pose(place.position, place.orientation, f"{parent} <- {child} (odometry)")
+        self._add_pose(parent, child, _stamp_ns(message.header), pose)
+
+    def lookup(self, target: str, source: str, stamps_ns: NDArray[np.int64]) -> Matrices:
+        """Transforms that take a point of `source` to `target`, [K, 4, 4], one for each stamp.
+
+        Raises:
+            TransformError: the frames are not connected, or a stamp is out of what is known.
+        """
+        result = np.tile(np.eye(4), (len(stamps_ns), 1, 1))
+        path = self._path(target, source)
+        for near, far in itertools.pairwise(path):
+            result = result @ self._edge(near, far, stamps_ns)
+        return result
+
+    def is_connected(self, target: str, source: str) -> bool:
+        """Whether there is a chain of transforms between two frames."""
+        try:
+            self._path(target, source)
+        except TransformError:
+            return False
+        return True
+
+    def is_moving(self, target: str, source: str) -> bool:
+        """Whether the chain between two connected frames changes over time."""
+        path = self._path(target, source)
+        return any(
+            (a, b) in self._moving or (b, a) in self._moving for a, b in itertools.pairwise(path)
+        )
+
+    def newest_ns(self, target: str, source: str) -> int | None:
+        """Until when the chain between two connected frames is known; None: for ever."""
+        path = self._path(target, source)
+        tracks = [
+            self._moving.get((a, b)) or self._moving.get((b, a))
+            for a, b in itertools.pairwise(path)
+        ]
+        return min((track.stamps_ns[-1] for track in tracks if track), default=None)
+
+    def _edge(self, near: str, far: str, stamps_ns: NDArray[np.int64]) -> Matrices:
+        """[K or 1, 4, 4] from `far` to its neighbour `near`."""
+        for parent, child in ((near, far), (far, near)):
+            if (parent, child) in self._static:
+                matrices = self._static[parent, child][None]
+            elif (parent, child) in self._moving:
+                matrices = self._moving[parent, child].at(stamps_ns, f"{parent} <- {child}")
+            else:
+                continue
+            return matrices if parent == near else _inverse(matrices)
+        raise TransformError(f"there is no transform {near} <- {far}")
+
+    def _path(self, target: str, source: str) -> list[str]:
+        """The frames from `target` to `source` with the fewest transforms between them."""
+        target, source = _bare(target), _bare(source)
+        if not target or not source:
+            raise TransformError(
+                f"got the frames {source!r} and {target!r}, expected names: the messages' headers "
+                "name none, so name them (--camera-frame, --lidar-frame)"
+            )
+        if (target, source) not in self._paths:
+            before: dict[str, str] = {target: target}
+            queue = deque([target])
+            while queue and source not in before:
+                frame = queue.popleft()
+                for neighbour in self._neighbours.get(frame, ()):
+                    if neighbour not in before:
+                        before[neighbour] = frame
+                        queue.append(neighbour)
+            if source not in before:
+                raise TransformError(
+                    f"there is no transform from {source!r} to {target!r}; frames known: "
+                    f"{', '.join(self.frames) or 'none'}. Give a file of transforms "
+                    "(--transforms), or name the frames (--camera-frame, --lidar-frame)"
+                )
+            path = [source]
+            while path[-1] != target:
+                path.append(before[path[-1]])
+            self._paths[target, source] = path[::-1]
+        return self._paths[target, source]
+
+    def _add_pose(self, parent: str, child: str, stamp_ns: int, pose: tuple[float, ...]) -> None:
+        if (parent, child) in self._static or (child, parent) in self._static:
+            return
+        if (parent, child) not in self._moving:
+            self._moving[parent, child] = _Track()
+            self._connect(parent, child)
+        self._moving[parent, child].add(stamp_ns, pose)
+
+    def _forget(self, parent: str, child: str) -> None:
+        for key in ((parent, child), (child, parent)):
+            self._static.pop(key, None)
+            self._moving.pop(key, None)
+
+    def _connect(self, parent: str, child: str) -> None:
+        for near, far in ((parent, child), (child, parent)):
+            neighbours = self._neighbours.setdefault(near, [])
+            if far not in neighbours:
+                neighbours.append(far)
+        self._paths.clear()
+
+
+def read_transforms(path: str | Path) -> Iterator[tuple[str, str, Matrices]]:
+    """Fixed transforms from a YAML file: parent, child and transform_parent_child [4, 4].
+
+        transforms:
+          - {parent: base_link, child: velodyne, translation_m: [0, 0, 1.2],
+             rotation_xyzw: [0, 0, 0, 1]}
+          - {parent: base_link, child: camera, translation_m: [0.3, 0, 1],
+             rotation_rpy_rad: [-1.5708, 0, -1.5708]}
+          - {parent: velodyne, child: camera, matrix: [[...], [...], [...], [0, 0, 0, 1]]}
+
+    A matrix and a rotation with translation take a point of the child to the parent; roll, pitch
+    and yaw are about the parent's fixed axes x, y, z, as in URDF.
+
+    Raises:
+        ConfigError: the file can't be read, or holds something else.
+    """
+    content = load_yaml(path)
+    items = content.get("transforms")
+    if not isinstance(items, list) or len(content) != 1:
+        raise ConfigError(f"{path}: expected one key, transforms, with a list")
+    for index, item in enumerate(items):
+        where = f"{path}: transforms[{index}]"
+        if not isinstance(item, dict):
+            raise ConfigError(f"{where}: got {item!r}, expected parent, child and numbers")
+        known = (*_LENGTHS, "parent", "child", "matrix")
+        for key in item:
+            if key not in known:
+                raise ConfigError(f"{where}: {unknown_key_message(str(key), known)}")
+        parent, child = item.get("parent"), item.get("child")
+        if not (isinstance(parent, str) and isinstance(child, str) and parent and child):
+            raise ConfigError(f"{where}: got {parent!r} and {child!r}, expected parent and child")
+        yield _bare(parent), _bare(child), _file_matrix(item, where)
+
+
+_LENGTHS = {"translation_m": 3, "rotation_xyzw": 4, "rotation_rpy_rad": 3}
+
+
+def _file_matrix(item: dict[str, Any], where: str) -> Matrices:
+    if "matrix" in item:
+        try:
+            matrix = np.array(item["matrix"], np.float64)
+        except (TypeError, ValueError):
+            matrix = np.empty(0)
+        rotation = matrix[:3, :3] if matrix.shape == (4, 4) else np.zeros((3, 3))
+        is_rigid = np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4)
+        if not is_rigid or np.linalg.det(rotation) < 0 or (matrix[3] != (0, 0, 0, 1)).any():
+            raise ConfigError(
+                f"{where}: matrix: got {item['matrix']!r}, expected 4 rows of 4 numbers: a "
+                "rotation, a translation, and 0 0 0 1"
+            )
+        return matrix
+    values: dict[str, list[float]] = {}
+    for key, count in _LENGTHS.items():
+        numbers = item.get(key, [0.0, 0.0, 0.0] if key == "translation_m" else None)
+        if numbers is None:
+            continue
+        is_list = isinstance(numbers, list) and len(numbers) == count
+        if not is_list or not all(isinstance(n, (int, float)) for n in numbers):
+            raise ConfigError(f"{where}: {key}: got {numbers!r}, expected {count} numbers")
+        values[key] = numbers
+    if "rotation_rpy_rad" in values:
+        rotation = Rotation.from_euler("xyz", values["rotation_rpy_rad"])
+    elif np.any(values.get("rotation_xyzw", 0.0)):
+        rotation = Rotation.from_quat(values["rotation_xyzw"])
+    else:
+        raise ConfigError(f"{where}: expected rotation_xyzw, rotation_rpy_rad or matrix")
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation.as_matrix(), values["translation_m"]
+    return matrix
+
+
+def _pose(move: Any, turn: Any, name: str) -> tuple[float, ...]:
+    pose = tuple(float(v) for v in (move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w))
+    if not np.isfinite(pose).all() or not any(pose[3:]):
+        raise TransformError(f"the transform {name} is {pose}, expected numbers and a rotation")
+    return pose
+
+
+def _matrices(poses: NDArray[np.float64]) -> Matrices:
+    result = np.tile(np.eye(4), (len(poses), 1, 1))
+    result[:, :3, :3] = Rotation.from_quat(poses[:, 3:]).as_matrix()
+    result[:, :3, 3] = poses[:, :3]
+    return result
+
+
+def _inverse(rigid: Matrices) -> Matrices:
+    """Of rigid transforms [K, 4, 4]."""
+    result = np.tile(np.eye(4), (len(rigid), 1, 1))
+    result[:, :3, :3] = np.swapaxes(rigid[:, :3, :3], 1, 2)
+    result[:, :3, 3] = -np.einsum("kij,kj->ki", result[:, :3, :3], rigid[:, :3, 3])
+    return result
+
+
+def _stamp_ns(header: Any) -> int:
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def _bare(frame: str) -> str:
+    """ROS 1's frames began with a slash; tf2's don't."""
+    return frame.lstrip("/")

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dpt_ros.bags.pairing import Pairing
+
+MS = 1_000_000
+
+
+def run(events, max_gap_ms=50):
+    """Feed ("picture" | "scan", ms) in this order; pairs as (picture ms, scan ms)."""
+    pairing = Pairing(max_gap_ms * MS)
+    pairs = []
+    for kind, stamp_ms in events:
+        add = pairing.add_picture if kind == "picture" else pairing.add_scan
+        pairs += list(add(stamp_ms * MS, f"{kind} {stamp_ms}"))
+    pairs += list(pairing.finish())
+    for pair in pairs:
+        assert pair.picture == f"picture {pair.picture_ns // MS}"
+        assert pair.scan == f"scan {pair.scan_ns // MS}"
+    return [(p.picture_ns // MS, p.scan_ns // MS) for p in pairs], pairing
+
+
+def by_time(pictures, scans, delay_scan=0):
+    events = [("picture", t, t) for t in pictures] + [("scan", t, t + delay_scan) for t in scans]
+    return [(kind, t) for kind, t, _ in sorted(events, key=lambda e: e[2])]
+
+
+def test_each_scan_takes_its_nearest_picture():
+    pairs, pairing = run(by_time(range(0, 400, 33), [5, 105, 205, 305]))
+    assert pairs == [(0, 5), (99, 105), (198, 205), (297, 305)]
+    assert pairing.smallest_gap_ns == 5 * MS
+    assert sum(pairing.rejected.values()) == 13 - 4
+
+
+def test_the_order_of_arrival_does_not_matter():
+    pictures, scans = range(0, 1000, 33), range(10, 1000, 100)
+    expected, _ = run(by_time(pictures, scans))
+    assert len(expected) == 10
+    for delay_ms in (-300, -60, 60, 300):
+        assert run(by_time(pictures, scans, delay_ms))[0] == expected
+
+
+def test_beyond_the_largest_gap_nothing_pairs():
+    pairs, pairing = run(by_time(range(0, 1000, 100), range(40, 1000, 100)), max_gap_ms=39)
+    assert pairs == []
+    assert pairing.rejected == {
+        "scan without a picture within 0.039 s": 10,
+        "picture without a scan within 0.039 s": 10,
+    }
+    assert pairing.smallest_gap_ns == 40 * MS
+    assert len(run(by_time(range(0, 1000, 100), range(40, 1000, 100)), max_gap_ms=40)[0]) == 10
+
+
+def test_a_picture_belongs_to_one_scan():
+    """Scans twice as often as pictures: of two near one picture, the nearer gets it."""
+    pairs, pairing = run(by_time([0, 100, 200], [0, 60, 95, 160, 205]))
+    assert pairs == [(0, 0), (100, 95), (200, 205)]
+    assert pairing.rejected == {"scan whose picture is nearer to another scan within 0.05 s": 2}
+
+
+def test_clocks_far_apart_tell_the_smallest_gap():
+    pairs, pairing = run(by_time([0, 100], [3_600_000, 3_600_100]))
+    assert pairs == []
+    assert pairing.smallest_gap_ns == 3_599_900 * MS
+    assert run([("picture", 1)])[1].smallest_gap_ns is None
+
+
+def test_stamps_out_of_order_within_a_stream():
+    pairs, _ = run([("picture", 0), ("picture", 66), ("picture", 33), ("scan", 30), ("scan", 70)])
+    assert pairs == [(33, 30), (66, 70)]
+
+
+def test_a_stream_that_ends_does_not_pile_up_the_other():
+    pairing = Pairing(50 * MS)
+    list(pairing.add_scan(0, "scan"))
+    for index in range(3000):
+        list(pairing.add_picture(index * 33 * MS, "picture"))
+        assert len(pairing._pictures) < 30
+    assert not pairing._scans
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_streams_pair_by_the_definition(seed):
+    """A pair's scan is the nearest to its picture of all scans that are left over or paired."""
+    rng = np.random.default_rng(seed)
+    pictures = np.cumsum(rng.integers(5, 60, 200))
+    scans = np.cumsum(rng.integers(40, 160, 60))
+    pairs, pairing = run(by_time(pictures.tolist(), scans.tolist(), 20))
+    assert len(pairs) > 30
+    assert len({p for p, _ in pairs}) == len({s for _, s in pairs}) == len(pairs)
+    assert pairs == sorted(pairs)
+    for picture, scan in pairs:
+        assert abs(picture - scan) <= 50
+        later = [s for s in scans if s > scan]
+        assert not later or abs(picture - later[0]) >= abs(picture - scan)
+    assert len(pairs) + sum(n for r, n in pairing.rejected.items() if r.startswith("scan")) == 60
