@@ -20,10 +20,14 @@ from dpt_ros.geometry.calibration import (
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.model.cards import CALIBRATION_SUFFIX, cards_folder
 
 if TYPE_CHECKING:
+    from dpt_ros.inference.identity import ModelIdentity
     from dpt_ros.inference.predictor import DepthPredictor
 
+BUNDLED = "bundled"
+"""Stands for the calibration that comes with the model."""
 FOCAL_TOLERANCE = 0.01
 """Relative difference of focal length per image side up to which it is the calibrated camera."""
 
@@ -36,25 +40,50 @@ class MetresOfImage:
     why_not: str = ""
 
 
+def find_calibration(text: str, model: str) -> Path:
+    """The file that a user means.
+
+    Args:
+        text: a path, or "bundled".
+        model: the model that runs.
+
+    Raises:
+        CalibrationError: "bundled", and none comes with this model; lists those with one.
+    """
+    if text != BUNDLED:
+        return Path(text).expanduser()
+    path = cards_folder() / f"{model}{CALIBRATION_SUFFIX}"
+    if not path.is_file():
+        found = cards_folder().glob(f"*{CALIBRATION_SUFFIX}")
+        others = sorted(path.name.removesuffix(CALIBRATION_SUFFIX) for path in found)
+        raise CalibrationError(
+            f"calibration: got {BUNDLED!r}, but none comes with {model}, only with "
+            f"{', '.join(others) or 'no model'}; make one with `dpt-ros fit`"
+        )
+    return path
+
+
 class Metres:
     """Decides for each image whether its depth can be given in metres.
 
     Args:
-        predictor: the model that is loaded.
-        calibration_path: a calibration file; "" for none.
+        predictor: the model that is loaded, or what tells which it is.
+        calibration_path: a calibration file, or "bundled" for the one that comes with the model;
+            "" for none.
 
     Raises:
         CalibrationError: the file cannot be read, or belongs to another model or other weights.
     """
 
-    def __init__(self, predictor: DepthPredictor, calibration_path: str) -> None:
+    def __init__(self, predictor: DepthPredictor | ModelIdentity, calibration_path: str) -> None:
         self._predictor = predictor
         self._path = calibration_path
         self._calibration: Calibration | None = None
         self._key: tuple[int, int, Camera | None] | None = None
         self._known = MetresOfImage()
         if calibration_path:
-            self._calibration = load_calibration(Path(calibration_path).expanduser())
+            path = find_calibration(calibration_path, predictor.model_name)
+            self._calibration = load_calibration(path)
             size = (self._calibration.network_height, self._calibration.network_width)
             self._check(self._calibration, size)
 

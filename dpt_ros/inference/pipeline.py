@@ -155,7 +155,9 @@ class FramePipeline:
     def _rays_of(self, camera: Camera) -> Tensor:
         """The camera's rays on the device; the most recent cameras' are kept."""
         if camera not in self._rays:
-            self._rays[camera] = camera.rays(self._predictor.device)
+            rays = camera.rays(self._predictor.device)
+            # Two planes in memory: each is read by itself.
+            self._rays[camera] = rays.permute(2, 0, 1).contiguous().permute(1, 2, 0)
             if len(self._rays) > _MAX_CAMERAS:
                 self._rays.popitem(last=False)
         self._rays.move_to_end(camera)

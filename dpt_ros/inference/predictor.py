@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
-import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator
@@ -17,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference.device import choose_device, choose_precision
+from dpt_ros.inference.identity import card_for, metric_scale_shift, weights_sha256
 from dpt_ros.model.cards import InputSpec, ModelCard, load_card
-from dpt_ros.model.checkpoint_files import HUGGING_FACE_FILES
-from dpt_ros.model.checkpoints import file_sha256, load_checkpoint, read_card
+from dpt_ros.model.checkpoints import load_checkpoint
 from dpt_ros.model.dpt import DPT, create_model
 from dpt_ros.model.input_transform import InputTransform, resize_output
 from dpt_ros.model.weights import find_weights
@@ -71,7 +67,7 @@ class DepthPredictor:
         self.model_name = card.name if card else model.configuration.name
         self.checkpoint_path = checkpoint_path
         self.checkpoint_sha256 = checkpoint_sha256
-        self.metric_scale_shift = _metric_scale_shift(card)
+        self.metric_scale_shift = metric_scale_shift(card)
         self._dtype: torch.dtype = getattr(torch, self.precision)
         self._transform = InputTransform(card.input if card else InputSpec())
         self._network: Callable[[Tensor], Tensor] = _prepare(model, self.device, self._dtype)
@@ -111,12 +107,12 @@ class DepthPredictor:
         load_checkpoint(model, path)
         return cls(
             model,
-            _card_for(card, path),
+            card_for(card, path),
             device=device,
             precision=precision,
             compile=compile,
             checkpoint_path=path,
-            checkpoint_sha256=_sha256(path),
+            checkpoint_sha256=weights_sha256(path),
         )
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
@@ -259,31 +255,3 @@ def _prepare(model: DPT, device: torch.device, dtype: torch.dtype) -> DPT:
     if dtype != torch.float32 and not isinstance(model.head.conv3, _Float32Output):
         model.head.conv3 = _Float32Output(model.head.conv3)  # type: ignore[assignment]
     return model
-
-
-def _card_for(card: ModelCard, path: Path) -> ModelCard:
-    """The card embedded in a .safetensors file, under the name asked for; else `card`."""
-    if path.suffix != ".safetensors":
-        return card
-    embedded = read_card(path)
-    if embedded is None:
-        return card
-    return dataclasses.replace(card, input=embedded.input, output=embedded.output)
-
-
-def _metric_scale_shift(card: ModelCard | None) -> ScaleShift | None:
-    if card is None or card.output.scale is None or card.output.shift is None:
-        return None
-    return ScaleShift(card.output.scale, card.output.shift)
-
-
-def _sha256(path: Path) -> str:
-    """SHA-256 of the weights file; of the list of the files' hashes where there are several."""
-    if not path.is_dir():
-        return file_sha256(path)
-    file = next(path / name for name in HUGGING_FACE_FILES if (path / name).is_file())
-    if not file.name.endswith(".index.json"):
-        return file_sha256(file)
-    parts = sorted(set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()))
-    digests = "\n".join(file_sha256(path / part) for part in parts)
-    return hashlib.sha256(digests.encode()).hexdigest()

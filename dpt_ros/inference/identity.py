@@ -1,0 +1,84 @@
+"""Which model it is that runs, told without loading it: card, weights file and its hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.model.cards import ModelCard, load_card
+from dpt_ros.model.checkpoint_files import HUGGING_FACE_FILES
+from dpt_ros.model.checkpoints import file_sha256, read_card
+from dpt_ros.model.input_transform import InputTransform
+from dpt_ros.model.weights import find_weights
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """A model with its weights.
+
+    Args:
+        model_name: the card's name.
+        checkpoint_path: weights file or Hugging Face folder.
+        checkpoint_sha256: of the file; of the list of the files' hashes where there are several.
+        card: what its input and output are.
+    """
+
+    model_name: str
+    checkpoint_path: Path
+    checkpoint_sha256: str
+    card: ModelCard
+
+    @classmethod
+    def of(cls, name: str, checkpoint: str | Path | None = None) -> ModelIdentity:
+        """The model of a card's name or path; the arguments of `DepthPredictor.from_model`.
+
+        Raises:
+            ConfigError: there is no such model.
+            CheckpointError: there are no weights.
+            OSError: they can't be read.
+        """
+        card = load_card(name)
+        path = find_weights(card) if checkpoint is None else Path(checkpoint).expanduser()
+        return cls(card.name, path, weights_sha256(path), card_for(card, path))
+
+    @property
+    def metric_scale_shift(self) -> ScaleShift | None:
+        """What makes the output metric, if the model was trained on metres."""
+        return metric_scale_shift(self.card)
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """The network's (height, width) for an image of this size."""
+        return InputTransform(self.card.input).network_size(height, width)
+
+
+def card_for(card: ModelCard, path: Path) -> ModelCard:
+    """The card embedded in a .safetensors file, under the name asked for; else `card`."""
+    if path.suffix != ".safetensors":
+        return card
+    embedded = read_card(path)
+    if embedded is None:
+        return card
+    return dataclasses.replace(card, input=embedded.input, output=embedded.output)
+
+
+def metric_scale_shift(card: ModelCard | None) -> ScaleShift | None:
+    """The card's own scale and shift; None where its output is relative."""
+    if card is None or card.output.scale is None or card.output.shift is None:
+        return None
+    return ScaleShift(card.output.scale, card.output.shift)
+
+
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of the weights file; of the list of the files' hashes where there are several."""
+    if not path.is_dir():
+        return file_sha256(path)
+    file = next(path / name for name in HUGGING_FACE_FILES if (path / name).is_file())
+    if not file.name.endswith(".index.json"):
+        return file_sha256(file)
+    parts = sorted(set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()))
+    digests = "\n".join(file_sha256(path / part) for part in parts)
+    return hashlib.sha256(digests.encode()).hexdigest()
