@@ -1,0 +1,1 @@
+"""A rendered world with a camera and a LiDAR on a robot: pictures with exact depth, and bags."""
