@@ -1,0 +1,124 @@
+"""What a run minimises: prediction and truth of a batch to one number. Knows no network."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.training.losses import (
+    SparseTruthWarning,
+    metric_inverse_depth_l1,
+    scale_invariant_log_loss,
+    ssi_loss,
+)
+from dpt_ros.training.samples import TrainingBatch
+from dpt_ros.training.settings import LossSettings
+
+_USUAL = {
+    "ssi": {"ssi": 1.0, "gradient": 0.5, "log": 0.0, "l1": 0.0},
+    # DPT's paper, section 4.1: metric training on LiDAR has no gradient term.
+    "metric": {"ssi": 0.0, "gradient": 0.0, "log": 1.0, "l1": 0.0},
+}
+
+
+def resolve_loss(settings: LossSettings, mode: str) -> LossSettings:
+    """The settings with the mode's usual weight in place of every negative one."""
+    usual = _USUAL[mode]
+    given = {name: getattr(settings, name) for name in usual}
+    return dataclasses.replace(
+        settings, **{name: usual[name] if value < 0.0 else value for name, value in given.items()}
+    )
+
+
+class Objective:
+    """The weighted sum of the terms, a mean over the pictures of a batch.
+
+    Args:
+        settings: from `resolve_loss`.
+        scale_shift: what makes the network's output metric; needed by the log and L1 terms.
+
+    Raises:
+        ValueError: a term about metres without scale and shift, or no term at all.
+    """
+
+    def __init__(self, settings: LossSettings, scale_shift: ScaleShift | None) -> None:
+        weights = (settings.ssi, settings.gradient, settings.log, settings.l1)
+        if not any(weight > 0.0 for weight in weights):
+            raise ValueError("loss: every term has the weight 0; give one of them a positive one")
+        if scale_shift is None and (settings.log > 0.0 or settings.l1 > 0.0):
+            raise ValueError("loss: the log and l1 terms need a scale and a shift")
+        self._settings = settings
+        self._scale_shift = scale_shift
+
+    @property
+    def names(self) -> list[str]:
+        """The names of what a call gives: always the same, whatever the batch."""
+        settings = self._settings
+        names = ["ssi", "gradient"] if settings.ssi > 0.0 or settings.gradient > 0.0 else []
+        names += [name for name in ("log", "l1") if getattr(settings, name) > 0.0]
+        return [*names, "loss"]
+
+    def __call__(self, inverse_depth: Tensor, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Terms of a batch and their weighted sum, "loss"; scalars with their graph.
+
+        Args:
+            inverse_depth: the network's output [B, h, w].
+            batch: its samples, all with truth.
+        """
+        settings = self._settings
+        predicted = at_truth(inverse_depth.float(), batch.points)
+        terms: dict[str, Tensor] = {}
+        loss = predicted.new_zeros(())
+        if settings.ssi > 0.0 or settings.gradient > 0.0:
+            # Points have no neighbours at all: nothing to match, and nothing to warn of each time.
+            gradient_weight = 0.0 if batch.points is not None else settings.gradient
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SparseTruthWarning)  # told once, before the run
+                parts = ssi_loss(
+                    predicted,
+                    batch.target,
+                    batch.valid,
+                    trim=settings.trim,
+                    gradient_weight=gradient_weight,
+                )
+            terms |= {"ssi": parts.trimmed, "gradient": parts.gradient}
+            loss = loss + settings.ssi * parts.trimmed + gradient_weight * parts.gradient
+        if self._scale_shift is not None and (settings.log > 0.0 or settings.l1 > 0.0):
+            metric = self._scale_shift.scale * predicted + self._scale_shift.shift
+            if settings.log > 0.0:
+                terms["log"] = scale_invariant_log_loss(
+                    metric, batch.target, batch.valid, settings.log_lambda
+                )
+                loss = loss + settings.log * terms["log"]
+            if settings.l1 > 0.0:
+                terms["l1"] = metric_inverse_depth_l1(metric, batch.target, batch.valid)
+                loss = loss + settings.l1 * terms["l1"]
+        return {**terms, "loss": loss}
+
+
+def at_truth(inverse_depth: Tensor, points: Tensor | None) -> Tensor:
+    """The prediction where truth is: as it is, or [B, 1, N] at `points`.
+
+    Bicubic with the kernel of `resize_output`, so that a point gets what inference would give its
+    pixel.
+
+    Args:
+        inverse_depth: [B, h, w].
+        points: [B, N, 2], pixels (x, y) of the network's picture; None: truth is on its grid.
+    """
+    if points is None:
+        return inverse_depth
+    height, width = inverse_depth.shape[-2:]
+    grid = (2.0 * points + 1.0) / points.new_tensor((width, height)) - 1.0
+    sampled = F.grid_sample(
+        inverse_depth[:, None],
+        grid[:, None],
+        mode="bicubic",
+        padding_mode="border",
+        align_corners=False,
+    )
+    return sampled[:, 0]

@@ -1,0 +1,142 @@
+"""What is learned from and what is held out: whole sources, never single pictures of one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dpt_ros.bags.dataset import Dataset
+from dpt_ros.config import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Data sets with the sources learned from, and with those held out."""
+
+    training: list[Dataset]
+    validation: list[Dataset] = field(default_factory=list)
+    why_no_validation: str = ""
+
+
+def split_sources(
+    datasets: Sequence[Dataset], validation: str, seed: int, *, option: str = "validation"
+) -> Split:
+    """Divide by source (bag, scene): pictures of one source are too alike.
+
+    Args:
+        datasets: what there is.
+        validation: "0", a share between 0 and 1, the folder of another data set, or names of
+            sources separated by commas.
+        seed: decides which sources a share takes.
+        option: what `validation` is called where the user gives it, for messages.
+
+    Raises:
+        ConfigError: a share out of range, an unknown source (those there are, are listed), the
+            same source on both sides, or nothing left to learn from.
+        DatasetError: a folder that holds no data set.
+    """
+    if _is_number(validation):
+        split = _split_share(datasets, float(validation), seed, option)
+    elif (Path(validation).expanduser() / "manifest.json").exists():
+        split = Split(list(datasets), [Dataset(Path(validation).expanduser())])
+    else:
+        split = _split_named(datasets, validation, option)
+    if not sum(len(dataset) for dataset in split.training):
+        raise ConfigError("there are no samples to learn from; name another data set")
+    _refuse_shared(split, option)
+    if split.why_no_validation:
+        _log.warning("nothing is held out: %s", split.why_no_validation)
+    return split
+
+
+def _refuse_shared(split: Split, option: str) -> None:
+    """Refuse a source on both sides: of the same folder, or of recordings from the same path."""
+    training = {home for dataset in split.training for home in _homes(dataset)}
+    both = {home[-1] for data in split.validation for home in _homes(data) if home in training}
+    if both:
+        raise ConfigError(
+            f"both learned from and held out: {', '.join(sorted(both)[:5])}; name each data set "
+            f"once, and with --{option} one that shares no recording with them"
+        )
+
+
+def _homes(dataset: Dataset) -> list[tuple[str, str]]:
+    """Where each source comes from, and its name."""
+    folder = str(dataset.folder.resolve())
+    homes = [(folder, name) for name in sources_of(dataset)]
+    paths = ((str(dataset.sources[name].get("path", "")), name) for name in sources_of(dataset))
+    return homes + [home for home in paths if Path(home[0]).is_absolute()]
+
+
+def _split_share(datasets: Sequence[Dataset], share: float, seed: int, option: str) -> Split:
+    if not 0.0 <= share < 1.0:
+        raise ConfigError(f"{option}: got {share:g}, expected a share from 0 to below 1")
+    if share == 0.0:
+        return Split(list(datasets), why_no_validation=f"--{option} 0 asks for it")
+    every = [(which, name) for which, data in enumerate(datasets) for name in sources_of(data)]
+    if len(every) < 2:
+        reason = (
+            "there is a single source, and its pictures are too alike to judge by; name another "
+            f"data set with --{option} FOLDER"
+        )
+        return Split(list(datasets), why_no_validation=reason)
+    count = min(len(every) - 1, max(1, round(share * len(every))))
+    order = np.random.default_rng((seed, len(every))).permutation(len(every))
+    held_out = {every[place] for place in order[:count]}
+    return _divide(datasets, held_out)
+
+
+def _split_named(datasets: Sequence[Dataset], names: str, option: str) -> Split:
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    every = [(which, name) for which, data in enumerate(datasets) for name in sources_of(data)]
+    known = sorted({name for _, name in every})
+    if unknown := [name for name in wanted if name not in known]:
+        raise ConfigError(
+            f"{option}: {', '.join(map(repr, unknown))} is no source and no data set's folder; "
+            f"sources: {', '.join(known[:30])}{' ...' if len(known) > 30 else ''}"
+        )
+    return _divide(datasets, {(which, name) for which, name in every if name in wanted})
+
+
+def _divide(datasets: Sequence[Dataset], held_out: set[tuple[int, str]]) -> Split:
+    training: list[Dataset] = []
+    validation: list[Dataset] = []
+    for which, dataset in enumerate(datasets):
+        out = [name for name in sources_of(dataset) if (which, name) in held_out]
+        kept = [name for name in sources_of(dataset) if (which, name) not in held_out]
+        training += [dataset.select(kept)] if kept else []
+        validation += [dataset.select(out)] if out else []
+    return Split(training, validation)
+
+
+def sources_of(dataset: Dataset) -> list[str]:
+    """The sources that have samples, in order."""
+    return sorted({record.source for record in dataset.records})
+
+
+def evenly_chosen(datasets: Sequence[Dataset], samples: int) -> list[tuple[int, int]]:
+    """(data set, number) of at most `samples` samples, spread over all; 0: every one."""
+    every = [(which, number) for which, data in enumerate(datasets) for number in range(len(data))]
+    return [every[place] for place in evenly(len(every), samples)]
+
+
+def evenly(count: int, limit: int) -> list[int]:
+    """At most `limit` of the numbers below `count`, evenly spread; 0: all of them."""
+    if limit == 0 or count <= limit:
+        return list(range(count))
+    places: list[int] = np.linspace(0, count - 1, limit).round().astype(int).tolist()
+    return places
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

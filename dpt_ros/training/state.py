@@ -1,0 +1,209 @@
+"""What a run leaves on disk so that it can go on after being killed at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpt_ros.bags.dataset_format import write_atomically
+
+FORMAT = "dpt_ros/training/1"
+
+KEPT_CHECKPOINTS = 2
+
+_NAME = re.compile(r"step_(\d{8,})\.pt")
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot begin, go on, or be resumed."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run is and what happened on the way; plain values."""
+
+    step: int = 0
+    """Steps done, skipped ones included: the position in the data."""
+    without_truth: int = 0
+    """Steps skipped because no picture of the batch had truth enough."""
+    not_finite: int = 0
+    """Steps skipped because the loss or its gradient was no number."""
+    not_finite_in_row: int = 0
+    unreadable: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Why samples could not be read, and how often."""
+    seconds: float = 0.0
+    best: float = float("inf")
+    """Smallest validation loss."""
+    best_step: int = 0
+    since_best: int = 0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    """Means of loss and terms over a few steps each."""
+    validations: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    window: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Sums since the last entry of `history`."""
+    is_stopped: bool = False
+    """Whether it stopped early."""
+
+
+class RunFolder:
+    """The folder of a run: `run.json`, `checkpoints/`, results."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self.checkpoints = self.path / "checkpoints"
+        self.result = self.path / "result.json"
+        self.weights = self.path / "model.safetensors"
+        self.report = self.path / "report.html"
+
+    def begin(self, description: Mapping[str, Any]) -> bool:
+        """Make the folder for a run, or find the same run in it.
+
+        Args:
+            description: what decides the result; plain values that JSON can hold.
+
+        Returns:
+            whether the run had begun before.
+
+        Raises:
+            TrainingError: the folder holds another run, or something else.
+            OSError: it cannot be written.
+        """
+        wanted = json.loads(json.dumps({"format": FORMAT, **description}))
+        file = self.path / "run.json"
+        if file.exists():
+            self._compare(self.description(), wanted)
+            return True
+        if self.path.exists() and any(p.name[0] != "." for p in self.path.iterdir()):
+            raise TrainingError(
+                f"{self.path} holds files and no run; name a new or an empty folder with --out"
+            )
+        write_json(file, wanted)
+        return False
+
+    def description(self) -> dict[str, Any]:
+        """What `begin` wrote.
+
+        Raises:
+            TrainingError: it is damaged, or of another version.
+        """
+        file = self.path / "run.json"
+        try:
+            there = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{file} cannot be read ({error}); name another folder") from error
+        found = there.get("format") if isinstance(there, dict) else None
+        if found != FORMAT:
+            raise TrainingError(
+                f"{file} has the format {found!r}, expected {FORMAT!r}; name another folder"
+            )
+        return dict(there)
+
+    def save(self, state: Mapping[str, Any], step: int) -> Path:
+        """Write a checkpoint, whole or not at all, and drop all but the last ones.
+
+        Raises:
+            TrainingError: it cannot be written; the checkpoints before it are still there.
+        """
+        target = self.checkpoints / f"step_{step:08d}.pt"
+        part = target.with_name(f".{target.name}.part")
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                torch.save(dict(state), file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        except (OSError, RuntimeError) as error:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise TrainingError(self._not_written(target, error)) from error
+        for _, old in self._list()[:-KEPT_CHECKPOINTS]:
+            old.unlink(missing_ok=True)
+        return target
+
+    def load_last(self) -> dict[str, Any] | None:
+        """The newest checkpoint that can be read; None if there is none.
+
+        Raises:
+            TrainingError: there are some, and none can be read.
+        """
+        reason = ""
+        for _, path in reversed(self._list()):
+            try:
+                return dict(torch.load(path, map_location="cpu", weights_only=True))
+            except Exception as error:  # a damaged file can raise anything
+                reason = f"{path}: {str(error).splitlines()[0] if str(error) else error!r}"
+        if reason:
+            raise TrainingError(
+                f"no checkpoint of {self.path} can be read ({reason}); begin anew in another folder"
+            )
+        return None
+
+    def _list(self) -> list[tuple[int, Path]]:
+        found = [(_NAME.fullmatch(path.name), path) for path in self.checkpoints.glob("step_*.pt")]
+        return sorted((int(match[1]), path) for match, path in found if match)
+
+    def _compare(self, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        differing = [
+            f"{name} {_short(there_value)}, not {_short(wanted_value)}"
+            for name, there_value, wanted_value in _differences(there, wanted)
+        ]
+        if differing:
+            raise TrainingError(
+                f"{self.path} holds a run with {'; '.join(differing[:5])}: give the same options "
+                "to resume it, or name another folder with --out"
+            )
+
+    def _not_written(self, target: Path, error: Exception) -> str:
+        last = self._list()
+        kept = f"the last good one is {last[-1][1].name}" if last else "there is none before it"
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if is_full else str(error).splitlines()[0]
+        return (
+            f"{target}: the checkpoint cannot be written: {reason}; {kept}. Make room, then run "
+            "the same command again to go on"
+        )
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all; NaN and infinities become null."""
+    text = json.dumps(_without_nan(content), indent=1, allow_nan=False)
+    write_atomically(path, f"{text}\n".encode())
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _differences(
+    there: Mapping[Any, Any], wanted: Mapping[Any, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    found: list[tuple[str, Any, Any]] = []
+    for name in sorted({*there, *wanted}):
+        left, right = there.get(name), wanted.get(name)
+        if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+            left, right = (dict(enumerate(each)) for each in (left, right))
+        if isinstance(left, dict) and isinstance(right, dict):
+            found += _differences(left, right, f"{prefix}{name}.")
+        elif left != right:
+            found.append((f"{prefix}{name}", left, right))
+    return found

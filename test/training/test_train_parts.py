@@ -1,0 +1,173 @@
+"""Stages, schedule, split and objective."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from dpt_ros.bags.dataset import Dataset
+from dpt_ros.config import ConfigError
+from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.model import create_model
+from dpt_ros.training.objective import Objective, resolve_loss
+from dpt_ros.training.samples import TrainingBatch
+from dpt_ros.training.settings import LossSettings, TrainSettings
+from dpt_ros.training.split import evenly_chosen, sources_of, split_sources
+from dpt_ros.training.stages import choose_parameters, learning_rate_share, parameter_groups
+
+
+@pytest.fixture(scope="module")
+def model():
+    return create_model("dpt_tiny")
+
+
+@pytest.mark.parametrize(
+    ("stage", "prefixes"),
+    [
+        ("head", {"head"}),
+        ("decoder", {"head", "decoder", "reassemble"}),
+        ("all", {"head", "decoder", "reassemble", "encoder"}),
+    ],
+)
+def test_a_stage_trains_its_parts_alone(model, stage, prefixes):
+    choose_parameters(model, stage, "metric")
+    trained = {n.partition(".")[0] for n, p in model.named_parameters() if p.requires_grad}
+    assert trained == prefixes
+
+
+def test_what_the_loss_cannot_see_is_held(model):
+    choose_parameters(model, "all", "ssi")
+    held = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    assert held == ["head.conv3.bias"]
+
+
+def test_learning_rates_go_by_layer(model):
+    choose_parameters(model, "all", "metric")
+    settings = TrainSettings(backbone_lr=1e-4, decoder_lr=1e-3, layer_decay=0.5, weight_decay=0.1)
+    rates = {
+        id(parameter): (group["lr"], group["weight_decay"])
+        for group in parameter_groups(model, settings)
+        for parameter in group["params"]
+    }
+    named = dict(model.named_parameters())
+    assert len(rates) == len(named)
+    assert rates[id(named["head.conv1.weight"])] == (1e-3, 0.1)
+    assert rates[id(named["head.conv1.bias"])] == (1e-3, 0.0)
+    assert rates[id(named["encoder.vit.blocks.5.mlp.fc1.weight"])] == (1e-4, 0.1)
+    assert rates[id(named["encoder.vit.blocks.3.mlp.fc1.weight"])] == (0.25e-4, 0.1)
+    assert rates[id(named["encoder.vit.patch_embed.position"])] == (1e-4 / 2**5, 0.0)
+
+
+def test_the_learning_rate_warms_up_and_follows_half_a_cosine():
+    shares = [learning_rate_share(step, 10, 2, 0.1) for step in range(11)]
+    assert shares[:3] == [0.5, 1.0, 1.0]
+    assert shares[6] == pytest.approx(0.55)
+    assert shares[8] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(0.75 * math.pi)))
+    assert shares[10] == pytest.approx(0.1)
+
+
+def test_a_split_takes_whole_sources(dense_dataset):
+    split = split_sources([dense_dataset], "0.4", seed=3)
+    training, validation = (
+        {name for data in part for name in sources_of(data)}
+        for part in (split.training, split.validation)
+    )
+    assert len(validation) == 1
+    assert training | validation == {"a", "b", "c"}
+    assert not training & validation
+
+
+def test_named_sources_and_a_folder_are_held_out(dense_dataset, tmp_path, write_dataset):
+    split = split_sources([dense_dataset], "c, a", seed=0)
+    assert [sources_of(data) for data in split.validation] == [["a", "c"]]
+    other = Dataset(write_dataset(tmp_path / "other", ("a", "b")))
+    split = split_sources([dense_dataset], str(other.folder), seed=0)
+    assert (len(split.training[0]), len(split.validation[0])) == (12, 8)
+    with pytest.raises(ConfigError, match="'d' is no source.*a, b, c"):
+        split_sources([dense_dataset], "d", seed=0)
+
+
+def test_nothing_is_both_learned_from_and_held_out(dense_dataset):
+    with pytest.raises(ConfigError, match="learned from and held out: a, b, c"):
+        split_sources([dense_dataset], str(dense_dataset.folder), seed=0)
+    with pytest.raises(ConfigError, match="learned from and held out"):
+        split_sources([dense_dataset, dense_dataset], "0.5", seed=0)
+
+
+def test_one_recording_in_two_data_sets_is_not_divided(tmp_path, write_dataset):
+    for name in "xy":
+        manifest = write_dataset(tmp_path / name, ("a", "b"), 1) / "manifest.json"
+        told = json.loads(manifest.read_text())
+        told["sources"]["a"]["path"] = "/bags/a"
+        manifest.write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match="learned from and held out: a;"):
+        split_sources([Dataset(tmp_path / "x")], str(tmp_path / "y"), seed=0)
+
+
+def test_a_single_source_holds_nothing_out_and_says_so(tmp_path, write_dataset):
+    dataset = Dataset(write_dataset(tmp_path / "one", ("a",)))
+    split = split_sources([dataset], "0.5", seed=0)
+    assert not split.validation
+    assert "single source" in split.why_no_validation
+
+
+def test_nothing_to_learn_from_is_refused(dense_dataset):
+    with pytest.raises(ConfigError, match="no samples"):
+        split_sources([dense_dataset], "a,b,c", seed=0)
+
+
+def test_samples_are_chosen_evenly(dense_dataset):
+    assert evenly_chosen([dense_dataset], 3) == [(0, 0), (0, 6), (0, 11)]
+    assert evenly_chosen([dense_dataset], 1) == [(0, 0)]
+    assert len(evenly_chosen([dense_dataset], 0)) == 12
+
+
+def batch_of(target):
+    x = torch.zeros(target.shape[0], 3, *target.shape[1:])
+    return TrainingBatch(x, target, target > 0, None, [(0, 0)] * target.shape[0])
+
+
+def test_the_log_term_is_zero_for_a_prediction_that_its_scale_and_shift_make_true():
+    inverse_depth = torch.rand(2, 8, 8) + 0.1
+    objective = Objective(resolve_loss(LossSettings(), "metric"), ScaleShift(0.5, 0.02))
+    truth = batch_of(0.5 * inverse_depth + 0.02)
+    assert float(objective(inverse_depth, truth)["loss"]) == pytest.approx(0.0, abs=1e-9)
+    # Twice as near everywhere: e = ln 2, and mean e^2 - 0.5 (mean e)^2 = 0.5 ln^2 2.
+    halved = batch_of(2.0 * (0.5 * inverse_depth + 0.02))
+    expected = 0.5 * math.log(2.0) ** 2
+    assert float(objective(inverse_depth, halved)["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_usual_terms_of_a_mode_are_those_of_the_paper():
+    ssi, metric = (resolve_loss(LossSettings(), mode) for mode in ("ssi", "metric"))
+    assert (ssi.ssi, ssi.gradient, ssi.log, ssi.l1) == (1.0, 0.5, 0.0, 0.0)
+    assert (metric.ssi, metric.gradient, metric.log, metric.l1) == (0.0, 0.0, 1.0, 0.0)
+    assert resolve_loss(LossSettings(gradient=0.0), "ssi").gradient == 0.0
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms():
+    target = torch.rand(2, 8, 8) + 0.1
+    settings = LossSettings(ssi=2.0, gradient=3.0, log=4.0, l1=5.0)
+    objective = Objective(settings, ScaleShift(1.0, 0.0))
+    terms = objective(torch.rand(2, 8, 8), batch_of(target))
+    assert set(terms) == set(objective.names)
+    expected = 2 * terms["ssi"] + 3 * terms["gradient"] + 4 * terms["log"] + 5 * terms["l1"]
+    assert float(terms["loss"]) == pytest.approx(float(expected), rel=1e-6)
+    assert min(float(term) for term in terms.values()) > 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"size": "256"}, "WIDTHxHEIGHT"),
+        ({"batch_size": 4, "accumulate": 3}, "divisor"),
+        ({"loss": LossSettings(log=1.0)}, "metric"),
+        ({"steps": 0, "epochs": 0.0}, "above 0"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(values, told):
+    with pytest.raises(ConfigError, match=told):
+        TrainSettings(**values)

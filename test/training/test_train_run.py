@@ -1,0 +1,376 @@
+"""Whole runs of a tiny network: resumed, divided, spoilt."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample, sample_id
+from dpt_ros.config import ConfigError
+from dpt_ros.geometry.calibration import load_calibration
+from dpt_ros.geometry.camera import Camera
+from dpt_ros.inference import DepthPredictor
+from dpt_ros.model import CheckpointError
+from dpt_ros.model.checkpoints import file_sha256, read_card, save_checkpoint
+from dpt_ros.report import Page
+from dpt_ros.training import run as whole_run
+from dpt_ros.training.loop import Trainer
+from dpt_ros.training.refit import fit_again
+from dpt_ros.training.run import train
+from dpt_ros.training.settings import TrainSettings
+from dpt_ros.training.split import split_sources
+from dpt_ros.training.start import load_start
+from dpt_ros.training.state import RunFolder, TrainingError
+
+SETTINGS = TrainSettings(
+    steps=12,
+    batch_size=4,
+    backbone_lr=1e-3,
+    decoder_lr=1e-3,
+    warmup_steps=3,
+    save_every=3,
+    validate_every=4,
+    average=0.9,
+    workers=0,
+    device="cpu",
+    minimum_points=20,
+    validation="0.4",
+)
+
+
+METRIC = dataclasses.replace(SETTINGS, mode="metric", steps=8)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _quick_ending(monkeypatch):
+    """Fit and plots take far longer than these trainings; `undisturbed` has them all the same."""
+    monkeypatch.setattr(whole_run, "fit_again", lambda *_: {})
+    monkeypatch.setattr(whole_run, "make_report", lambda *_: Page("no plots"))
+
+
+def run(dataset, card, out, settings=SETTINGS, init="scratch"):
+    folder = getattr(dataset, "folder", dataset)
+    return train([folder], init, out, settings, model_name=card)
+
+
+def weights(out):
+    return load_file(out / "model.safetensors")
+
+
+def largest_difference(one, other):
+    return max(float((one[key] - other[key]).abs().max()) for key in one)
+
+
+def relative_difference(one, other):
+    """The largest difference of a tensor, relative to its largest value."""
+    return max(
+        float((one[key] - other[key]).abs().max() / other[key].abs().max().clamp(min=1e-3))
+        for key in one
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, dense_dataset, nano_card):
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    return out, run(dense_dataset, nano_card, out)
+
+
+@pytest.fixture(scope="module")
+def in_metres(tmp_path_factory, dense_dataset, nano_card):
+    """A run with the log term, which is smooth.
+
+    The robust alignment of the ssi terms hangs on the one pixel that is the median: which it is,
+    rounding decides, so that sums in another order soon lead elsewhere.
+    """
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("metres") / "run"
+    run(dense_dataset, nano_card, out, METRIC)
+    return weights(out)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("moments", [(1, 2, 4, 5, 9)])
+def test_a_run_stopped_at_five_moments_ends_as_if_it_was_not(
+    tmp_path, dense_dataset, nano_card, undisturbed, monkeypatch, moments
+):
+    """Each time it stops within a step, with weights and optimiser half updated."""
+    update = Trainer._update
+
+    def fatal(self, loss):
+        done = update(self, loss)
+        if self.progress.step == moment:
+            raise Killed
+        return done
+
+    for moment in moments:  # noqa: B007  fatal() reads it
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_update", fatal)
+            with pytest.raises(Killed):
+                run(dense_dataset, nano_card, tmp_path / "run")
+    result = run(dense_dataset, nano_card, tmp_path / "run")
+    out, expected = undisturbed
+    assert largest_difference(weights(tmp_path / "run"), weights(out)) <= 1e-6
+    for name in ("history", "validations", "step", "best"):
+        assert result["progress"][name] == expected["progress"][name]
+
+
+def test_a_run_learns_and_says_so_beside_the_untouched_model(undisturbed):
+    out, result = undisturbed
+    first, last = result["progress"]["validations"][0], result["progress"]["validations"][-1]
+    assert last["loss"] < first["loss"]
+    written = json.loads((out / "result.json").read_text())
+    kinds = {(row["model"], row["data"]) for row in written["rows"]}
+    assert kinds == {(m, d) for m in ("untouched", "trained") for d in ("learned from", "held out")}
+    html = (out / "report.html").read_text()
+    assert "Beside the untouched model" in html
+    assert list((out / "tensorboard").iterdir())
+
+
+def test_the_result_loads_with_its_card(undisturbed, dense_dataset, nano_card):
+    out, _ = undisturbed
+    card = read_card(out / "model.safetensors")
+    assert card.name == "nano"
+    assert "seed 0" in card.training_data
+    assert "12 steps" in card.training_data
+    assert "abs_rel" in card.training_data
+    predictor = DepthPredictor.from_model(nano_card, out / "model.safetensors", device="cpu")
+    assert predictor.predict(dense_dataset[0].rgb).shape == (32, 32)
+
+
+def test_a_fit_after_training_finds_the_scale_and_shift_there_are(tmp_path, nano_card):
+    """Truth is made of what the network says, at a known scale and shift."""
+    start = load_start("scratch", nano_card, "", seed=1)
+    predictor = DepthPredictor(copy.deepcopy(start.model), start.card, device="cpu")
+    random = np.random.default_rng(0)
+    camera = Camera(32, 32, 30.0, 30.0, 15.5, 15.5)
+    pictures = random.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+    said = predictor.predict(pictures)
+    scale = 0.9 / float(said.max() - said.min())
+    shift = 0.1 - scale * float(said.min())
+    with DatasetWriter(tmp_path / "data", dense=True, options={}) as writer:
+        for index, (rgb, inverse_depth) in enumerate(zip(pictures, said, strict=True)):
+            source, depth_m = f"s{index % 2}", 1.0 / (scale * inverse_depth + shift)
+            name = sample_id(source, index)
+            writer.add(Sample(name, source, index, rgb, depth_m.astype(np.float32), camera))
+        for source in ("s0", "s1"):
+            writer.finish_source(source, {})
+    weights_file = tmp_path / "model.safetensors"
+    save_checkpoint(start.model, weights_file, start.card)
+    sha256 = file_sha256(weights_file)
+    split = split_sources([Dataset(tmp_path / "data")], "s1", seed=0)
+    made = fit_again(start.model, start.card, weights_file, sha256, split, "cpu")["data"]
+    assert (made["scale"], made["shift"]) == pytest.approx((scale, shift), rel=1e-3)
+    assert made["held_out_abs_rel"] == pytest.approx(0.0, abs=1e-3)
+    calibration = load_calibration(tmp_path / "calibration.yaml")
+    assert (calibration.model, calibration.checkpoint_sha256) == ("nano", sha256)
+
+
+def test_a_result_that_cannot_be_fitted_says_why(undisturbed):
+    """After twelve steps the network knows less than a constant."""
+    out, result = undisturbed
+    assert "the prediction adds nothing" in result["calibrations"]["world"]["why_not"]
+    assert "No calibration from world: AbsRel is" in (out / "report.html").read_text()
+
+
+def test_a_complete_run_is_not_run_again(undisturbed, dense_dataset, nano_card):
+    out, expected = undisturbed
+    before = (out / "model.safetensors").stat().st_mtime_ns
+    assert run(dense_dataset, nano_card, out)["sha256"] == expected["sha256"]
+    assert (out / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_another_run_does_not_go_on_in_the_folder(undisturbed, dense_dataset, nano_card):
+    out, _ = undisturbed
+    with pytest.raises(TrainingError, match=r"settings\.seed 0, not 5"):
+        run(dense_dataset, nano_card, out, dataclasses.replace(SETTINGS, seed=5))
+
+
+@pytest.mark.parametrize("options", [{"accumulate": 2}, {"workers": 1, "save_every": 5}])
+def test_how_a_batch_is_computed_does_not_matter(
+    tmp_path, dense_dataset, nano_card, in_metres, options
+):
+    run(dense_dataset, nano_card, tmp_path / "run", dataclasses.replace(METRIC, **options))
+    assert relative_difference(weights(tmp_path / "run"), in_metres) <= 1e-4
+
+
+def test_two_processes_train_as_one(tmp_path, dense_dataset, nano_card, in_metres):
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import json, sys, torch\n"
+        "from dpt_ros.config import build\n"
+        "from dpt_ros.training.run import train\n"
+        "from dpt_ros.training.settings import TrainSettings\n"
+        "torch.set_num_threads(1)\n"
+        "settings = build(TrainSettings, json.loads(sys.argv[4]))\n"
+        "train([sys.argv[1]], 'scratch', sys.argv[2], settings, model_name=sys.argv[3])\n"
+    )
+    values = json.dumps(dataclasses.asdict(METRIC))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [str(dense_dataset.folder), str(tmp_path / "run"), nano_card, values]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(script), *words], check=True, timeout=100, env=environment)
+    assert relative_difference(weights(tmp_path / "run"), in_metres) <= 1e-4
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_the_card_tells_the_command_without_this_machine_s_folders(
+    tmp_path, dense_dataset, nano_card
+):
+    settings = dataclasses.replace(METRIC, steps=1)
+    command = f"dpt-ros train {dense_dataset.folder} --init scratch --size 32x32"
+    train(
+        [dense_dataset.folder],
+        "scratch",
+        tmp_path / "run",
+        settings,
+        model_name=nano_card,
+        name="mine",
+        command=command,
+    )
+    told = read_card(tmp_path / "run" / "model.safetensors").training_data
+    assert told.endswith("Command: dpt-ros train world --init scratch --size 32x32")
+
+
+def test_metres_come_from_the_fit_and_go_on_the_card(
+    tmp_path, dense_dataset, nano_card, undisturbed
+):
+    settings = dataclasses.replace(SETTINGS, mode="metric", steps=4)
+    start = str(undisturbed[0] / "model.safetensors")
+    result = run(dense_dataset, "", tmp_path / "run", settings, init=start)
+    card = read_card(tmp_path / "run" / "model.safetensors")
+    assert card.is_metric
+    assert {"scale": card.output.scale, "shift": card.output.shift} == result["metres"]
+    alignments = {row["alignment"] for row in result["rows"] if row["model"] == "trained"}
+    assert "the card's scale and shift" in alignments
+
+
+def test_a_stage_leaves_the_rest_untouched(tmp_path, dense_dataset, nano_card, undisturbed):
+    settings = dataclasses.replace(SETTINGS, stage="head", steps=3)
+    start = undisturbed[0] / "model.safetensors"
+    run(dense_dataset, "", tmp_path / "run", settings, init=str(start))
+    before, after = weights(undisturbed[0]), weights(tmp_path / "run")
+    changed = {key.partition(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {"head"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"mixed_precision": "bfloat16"}, {"average": 0.0, "optimizer": "adam"}]
+)
+def test_half_precision_and_plain_weights_train_too(tmp_path, dense_dataset, nano_card, options):
+    settings = dataclasses.replace(SETTINGS, steps=2, **options)
+    result = run(dense_dataset, nano_card, tmp_path / "run", settings)
+    assert result["progress"]["not_finite"] == 0
+    assert result["progress"]["history"][-1]["loss"] > 0.0
+
+
+def test_sparse_truth_is_learned_from(tmp_path, write_dataset, nano_card, caplog):
+    dataset = Dataset(write_dataset(tmp_path / "sparse", ("a", "b"), 4, (30, 70), dense=False))
+    result = run(dataset, nano_card, tmp_path / "run", dataclasses.replace(SETTINGS, steps=6))
+    assert result["dense"] is False
+    assert "gradient matching is off" in caplog.text
+    assert result["progress"]["history"][-1]["gradient"] == 0.0
+
+
+def test_early_stop_takes_the_best(tmp_path, dense_dataset, nano_card):
+    settings = dataclasses.replace(
+        SETTINGS, steps=40, patience=2, validate_every=1, decoder_lr=0.0, backbone_lr=0.0
+    )
+    result = run(dense_dataset, nano_card, tmp_path / "run", settings)
+    # Nothing is learned at a rate of 0, so the first validation stays the best.
+    assert result["progress"]["is_stopped"]
+    assert (result["progress"]["step"], result["progress"]["best_step"]) == (3, 1)
+
+
+def test_steps_without_truth_are_skipped_and_counted(tmp_path, dense_dataset, nano_card, caplog):
+    settings = dataclasses.replace(SETTINGS, minimum_points=5000, steps=3, validation="0")
+    result = run(dense_dataset, nano_card, tmp_path / "run", settings)
+    assert result["progress"]["without_truth"] == 3
+    assert "no picture has 5000 pixels with truth: " in caplog.text
+    assert "single" not in result["why_no_validation"]
+
+
+def test_a_loss_that_is_no_number_skips_the_step_and_then_gives_up(
+    tmp_path, dense_dataset, nano_card, monkeypatch, caplog
+):
+    from dpt_ros.training.objective import Objective
+
+    compute, calls = Objective.__call__, []
+
+    def spoilt(self, inverse_depth, batch):
+        terms = compute(self, inverse_depth, batch)
+        calls.append(0)
+        if 2 <= len(calls) <= last_bad:
+            terms["loss"] = terms["loss"] * float("nan")
+        return terms
+
+    monkeypatch.setattr(Objective, "__call__", spoilt)
+    settings = dataclasses.replace(SETTINGS, bad_steps=3, validation="0", steps=6)
+    last_bad = 3
+    result = run(dense_dataset, nano_card, tmp_path / "good", settings)
+    assert result["progress"]["not_finite"] == 2
+    assert all(bool(v.isfinite().all()) for v in weights(tmp_path / "good").values())
+    assert "step 1 skipped: loss or gradient is not finite: " in caplog.text
+    calls.clear()
+    last_bad = 99
+    with pytest.raises(TrainingError, match=r"3 steps in a row.*lower --decoder-lr"):
+        run(dense_dataset, nano_card, tmp_path / "bad", settings)
+
+
+def test_a_full_disk_ends_the_run_and_making_room_resumes_it(
+    tmp_path, dense_dataset, nano_card, undisturbed, monkeypatch
+):
+    save = torch.save
+
+    def full(state, file):
+        if state["progress"]["step"] == 6:
+            raise OSError(28, "No space left on device")
+        save(state, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(TrainingError, match=r"disk is full.*step_00000003\.pt"):
+            run(dense_dataset, nano_card, tmp_path / "run")
+    assert RunFolder(tmp_path / "run").load_last()["progress"]["step"] == 3
+    run(dense_dataset, nano_card, tmp_path / "run")
+    assert largest_difference(weights(tmp_path / "run"), weights(undisturbed[0])) <= 1e-6
+
+
+def test_weights_of_another_structure_are_refused(tmp_path, dense_dataset, undisturbed):
+    other = tmp_path / "other.yaml"
+    other.write_text("name: other\nstructure: dpt_tiny\ninput: {width: 32, height: 32}\n")
+    state = load_file(undisturbed[0] / "model.safetensors")
+    torch.save(state, tmp_path / "plain.pt")
+    with pytest.raises(CheckpointError, match="another network"):
+        train(
+            [dense_dataset.folder],
+            str(tmp_path / "plain.pt"),
+            tmp_path / "run",
+            SETTINGS,
+            model_name=str(other),
+        )
+    with pytest.raises(ConfigError, match="there is no model"):
+        train([dense_dataset.folder], "dpt_huge", tmp_path / "run", SETTINGS)
+    with pytest.raises(ConfigError, match="names the model dpt_tiny, --model another: .*other"):
+        train([dense_dataset.folder], "dpt_tiny", tmp_path / "run", SETTINGS, model_name=str(other))
+    assert not (tmp_path / "run").exists()
