@@ -1,0 +1,177 @@
+"""Brings picture, depth and truth of one stamp together, as they come one by one. No ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpt_ros.bags.assembly import SampleAssembly
+from dpt_ros.bags.dataset import Sample, sample_id
+from dpt_ros.bags.reader import BagMessage
+from dpt_ros.bags.sample_settings import SampleSettings
+from dpt_ros.bags.topics import SensorTopics
+from dpt_ros.evaluation.live import LiveFrame
+from dpt_ros.messages.decode import image_to_rgb
+from dpt_ros.messages.depth_image import image_to_float
+from dpt_ros.messages.errors import MessageError
+
+PATIENCE_NS = 1_500_000_000
+"""Depth and truth that come later than this after their picture are not waited for."""
+
+MOST_WAITING = 90
+
+
+@dataclass
+class Joined:
+    """A picture with what came for it; `heard_s` is None where no depth came."""
+
+    stamp_ns: int
+    received_s: float
+    picture: Any
+    header: Any
+    inverse_depth: NDArray[np.float32] | None = None
+    depth_m: NDArray[np.float32] | None = None
+    heard_s: float | None = None
+    sample: Sample | None = None
+
+    def frame(self, source: str) -> LiveFrame:
+        """To be scored.
+
+        Raises:
+            MessageError: the picture can't be read.
+            ValueError: there is no depth.
+        """
+        if self.inverse_depth is None:
+            raise ValueError("no depth came for this picture")
+        rgb = image_to_rgb(self.picture) if self.sample is None else self.sample.rgb
+        return LiveFrame(
+            name=sample_id(source, self.stamp_ns),
+            stamp_ns=self.stamp_ns,
+            rgb=rgb if rgb.flags.writeable else rgb.copy(),
+            inverse_depth=self.inverse_depth,
+            depth_m=self.depth_m,
+            truth_m=None if self.sample is None else self.sample.depth_m,
+            camera=None if self.sample is None else self.sample.camera,
+        )
+
+
+class LiveJoin:
+    """Takes messages in, and gives pictures out once all that belongs to them has come.
+
+    Samples are made with the code that makes them of recordings.
+
+    Args:
+        settings: how samples are made.
+        topics: names under which messages are handed in.
+        with_depth: whether depth in metres is expected beside inverse depth.
+    """
+
+    def __init__(self, settings: SampleSettings, topics: SensorTopics, with_depth: bool) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._with_depth = with_depth
+        self._assembly = self._new_assembly()
+        self._waiting: dict[int, Joined] = {}
+        self._newest_ns = self._sampled_ns = self._answered_ns = -1
+        self.undecodable = 0
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Reason -> how many scans or pictures gave no truth."""
+        return dict(self._assembly.tally.rejected)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know of the truth, each once."""
+        return self._assembly.tally.warnings
+
+    @property
+    def examples(self) -> dict[str, str]:
+        """Reason -> the first one's words."""
+        return self._assembly.tally.examples
+
+    def forget(self) -> None:
+        """Start anew, after a clock that jumped; fixed transforms are kept."""
+        self._waiting.clear()
+        self._newest_ns = self._sampled_ns = self._answered_ns = -1
+        tally, self._assembly = self._assembly.tally, self._new_assembly()
+        self._assembly.tally = tally
+        for message in self._static:
+            self._assembly.add_transforms(message, is_static=True)
+
+    def add(self, topic: str, message: Any, received_s: float) -> Iterator[Joined]:
+        """Take in a picture, camera_info or scan; yields the pictures that are complete now."""
+        stamp_ns = _stamp_ns(message)
+        if topic == self._topics.image:
+            joined = Joined(stamp_ns, received_s, message, message.header)
+            self._waiting[stamp_ns] = joined
+            self._newest_ns = max(self._newest_ns, stamp_ns)
+        for sample in self._assembly.feed(BagMessage(topic, stamp_ns, message), self._topics):
+            self._sampled_ns = max(self._sampled_ns, sample.stamp_ns)
+            if sample.stamp_ns in self._waiting:
+                self._waiting[sample.stamp_ns].sample = sample
+        yield from self._complete()
+
+    def add_transforms(self, message: Any, is_static: bool) -> None:
+        """Take in transforms: a TFMessage, or what has `transforms` as one has."""
+        if is_static:
+            self._static.append(message)
+        self._assembly.add_transforms(message, is_static)
+
+    def add_answer(self, message: Any, is_metric: bool, received_s: float) -> Iterator[Joined]:
+        """Take in the node's depth or inverse depth; yields the pictures that are complete now."""
+        joined = self._waiting.get(_stamp_ns(message))
+        if joined is None:
+            return
+        try:
+            values = image_to_float(message)
+        except MessageError:
+            self.undecodable += 1
+            return
+        if is_metric:
+            joined.depth_m = values
+        else:
+            joined.inverse_depth = values
+        joined.heard_s = received_s
+        if self._is_answered(joined):
+            self._answered_ns = max(self._answered_ns, joined.stamp_ns)
+        yield from self._complete()
+
+    def finish(self) -> Iterator[Joined]:
+        """Yield what is left."""
+        yield from self._waiting.values()
+        self._waiting.clear()
+
+    def _new_assembly(self) -> SampleAssembly:
+        self._static: list[Any] = getattr(self, "_static", [])
+        assembly = SampleAssembly(Path("live"), self._settings, "live")
+        assembly.begin_live(self._topics)
+        return assembly
+
+    def _is_answered(self, joined: Joined) -> bool:
+        has_depth = joined.depth_m is not None or not self._with_depth
+        return joined.inverse_depth is not None and has_depth
+
+    def _complete(self) -> Iterator[Joined]:
+        """Pictures in the order of time, as long as nothing more can come for them."""
+        while self._waiting:
+            stamp_ns = min(self._waiting)
+            joined = self._waiting[stamp_ns]
+            is_late = self._newest_ns - stamp_ns > PATIENCE_NS or len(self._waiting) > MOST_WAITING
+            # Depth and samples come in the order of time: later ones leave this one without.
+            is_answered = self._is_answered(joined) or self._answered_ns > stamp_ns
+            is_sampled = joined.sample is not None or self._sampled_ns > stamp_ns
+            if not (is_late or (is_answered and is_sampled)):
+                return
+            del self._waiting[stamp_ns]
+            yield joined
+
+
+def _stamp_ns(message: Any) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -1,0 +1,206 @@
+"""A live evaluation from its first message to its report. Knows no ROS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpt_ros.bags.reader import BagReader
+from dpt_ros.bags.topics import TRANSFORMS, SensorTopics
+from dpt_ros.evaluation.error_points import error_points
+from dpt_ros.evaluation.joining import Joined, LiveJoin
+from dpt_ros.evaluation.known import KnownMetres
+from dpt_ros.evaluation.live import LiveEvaluation, LiveFrame
+from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.evaluation.output_folder import OutputFolder
+from dpt_ros.evaluation.pictures import error_picture
+from dpt_ros.evaluation.protocols import choose_protocols
+from dpt_ros.evaluation.replay_report import (
+    ReplayFacts,
+    shown_depth,
+    summary_lines,
+    write_results,
+)
+from dpt_ros.evaluation.scoring import FrameScore
+from dpt_ros.evaluation.timing import FrameTime, TimingLog
+from dpt_ros.inference.identity import ModelIdentity
+from dpt_ros.messages.errors import MessageError
+
+_PLAUSIBLE_S = 60.0
+"""Clock and stamp that are further apart belong to different times: the clock had not begun."""
+
+
+@dataclass(frozen=True)
+class ScoredFrame:
+    """A frame with its score, for those who show it."""
+
+    header: Any
+    frame: LiveFrame
+    score: FrameScore | None
+    depth_m: NDArray[np.floating] | None
+
+    def error_points(self) -> NDArray[np.float32]:
+        """The measured points in the colours of the error, [1,N,4]."""
+        if self.depth_m is None or self.frame.truth_m is None or self.frame.camera is None:
+            return np.empty((1, 0, 4), np.float32)
+        return error_points(self.depth_m, self.frame.truth_m, self.frame.camera)
+
+    def error_rgb(self) -> NDArray[np.uint8]:
+        """The error over the camera's picture, [H,W,3]."""
+        if self.depth_m is None or self.frame.truth_m is None:
+            return self.frame.rgb
+        return error_picture(self.frame.rgb, self.depth_m, self.frame.truth_m)
+
+
+class LiveSession:
+    """Takes messages in, scores what is complete, and tells how it goes.
+
+    Args:
+        settings: what runs, and how truth is made.
+        topics: names under which messages are handed in.
+
+    Raises:
+        ConfigError, CalibrationError, CheckpointError, BagError: settings that are wrong.
+        FileExistsError: the output folder holds something.
+    """
+
+    def __init__(self, settings: LiveSettings, topics: SensorTopics) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._folder = (
+            OutputFolder(settings.output, settings.overwrite) if settings.output else None
+        )
+        self._model = ModelIdentity.of(settings.model, settings.checkpoint or None)
+        self._metres = KnownMetres(self._model, settings.calibration)
+        self.evaluation = LiveEvaluation(
+            self._metres.of_camera, choose_protocols([settings.protocol])
+        )
+        self.join = LiveJoin(settings.samples, topics, self._metres.has_any)
+        self._timing = TimingLog()
+        self._troubles: list[str] = []
+        if settings.bag:
+            self._read_transforms(Path(settings.bag))
+
+    def add(self, topic: str, message: Any, received_s: float) -> Iterator[ScoredFrame]:
+        """Take in a picture, camera_info or scan; yields the frames that are complete now."""
+        yield from self._score(self.join.add(topic, message, received_s))
+
+    def add_answer(self, message: Any, is_metric: bool, received_s: float) -> Iterator[ScoredFrame]:
+        """Take in depth or inverse depth; yields the frames that are complete now."""
+        yield from self._score(self.join.add_answer(message, is_metric, received_s))
+
+    def finish(self) -> Iterator[ScoredFrame]:
+        """Score what is left."""
+        yield from self._score(self.join.finish())
+
+    def forget_clock(self) -> None:
+        """The clock jumped: what waits belongs to another time."""
+        if self._timing:
+            self.trouble("the clock jumped back: what waited was left out")
+        self.join.forget()
+
+    def trouble(self, text: str) -> None:
+        """Note what people should know, once."""
+        if text not in self._troubles:
+            self._troubles.append(text)
+
+    def status(self) -> dict[str, str]:
+        """How it goes, for diagnostics."""
+        evaluation, timing = self.evaluation, self._timing.summary()
+        running = evaluation.running
+        latency, rate = timing["latency_ms"], timing["rate_out_hz"]
+        values = {
+            "frames": str(evaluation.frames),
+            "frames scored": str(evaluation.scored),
+            "alignment": running.alignment or "none yet",
+            "AbsRel": _text(running.metrics.get("abs_rel")),
+            "delta1": _text(running.metrics.get("delta1")),
+            "latency p50 ms": "none" if latency is None else f"{latency['p50']:.1f}",
+            "latency p95 ms": "none" if latency is None else f"{latency['p95']:.1f}",
+            "rate Hz": "none" if rate is None else f"{rate:.2f}",
+        }
+        rejected = [f"{count} x {reason}" for reason, count in self.join.rejected.items()]
+        values["no truth"] = "; ".join(rejected) or "none"
+        return values
+
+    def facts(self) -> ReplayFacts:
+        """What is to be told beside the scores."""
+        missing = []
+        if not self.evaluation.scored:
+            reasons = [*self.join.examples.values(), *self.join.rejected]
+            missing.append(f"truth: {'; '.join(reasons) or 'no scan of a LiDAR came'}")
+        if not self._metres.has_any:
+            missing.append("metres: this model's depth is relative; set the parameter calibration")
+        return ReplayFacts(
+            title=f"{self._settings.model}, scored live",
+            mode="live",
+            recording={"image_topic": self._topics.image},
+            model={
+                "model": self._settings.model,
+                "checkpoint_sha256": self._model.checkpoint_sha256,
+                "metres": self._metres.source,
+            },
+            timing=self._timing,
+            missing=missing,
+            troubles=[*self._troubles, *self.join.warnings],
+            rejected=self.join.rejected,
+        )
+
+    def summary(self) -> Iterator[str]:
+        """What a terminal shows at the end."""
+        return summary_lines(self.evaluation, self.facts())
+
+    def write(self) -> Path | None:
+        """Write report and figures into the output folder; None without one.
+
+        Raises:
+            OSError: they can't be written.
+        """
+        if self._folder is None:
+            return None
+        facts = self.facts()
+        with self._folder as folder:
+            write_results(folder.work, self.evaluation, facts)
+        return self._folder.path
+
+    def _score(self, complete: Iterator[Joined]) -> Iterator[ScoredFrame]:
+        for joined in complete:
+            self._timing.add(_time_of(joined))
+            if joined.inverse_depth is None:
+                continue
+            try:
+                frame = joined.frame("live")
+            except MessageError as error:
+                self.trouble(f"a picture could not be read: {error}")
+                continue
+            score = self.evaluation.headline_of(self.evaluation.add(frame))
+            depth_m = shown_depth(frame, score, self.evaluation.protocols[0])
+            yield ScoredFrame(joined.header, frame, score, depth_m)
+
+    def _read_transforms(self, path: Path) -> None:
+        with BagReader(path) as bag:
+            static = [t.name for t in bag.topics_of([TRANSFORMS]) if t.name.endswith("tf_static")]
+            if static:
+                for message in bag.messages(*static):
+                    self.join.add_transforms(message.message, is_static=True)
+
+
+def _time_of(joined: Joined) -> FrameTime:
+    taken_s = joined.stamp_ns / 1e9
+    received_s = joined.received_s
+    if abs(received_s - taken_s) > _PLAUSIBLE_S:
+        received_s = taken_s
+    heard_s = math.nan if joined.heard_s is None else joined.heard_s
+    if abs(heard_s - taken_s) > _PLAUSIBLE_S:
+        heard_s = received_s
+    return FrameTime(joined.stamp_ns, taken_s, received_s, heard_s)
+
+
+def _text(value: float | None) -> str:
+    return "none" if value is None or math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,37 @@
+"""What a live evaluation is told: becomes the parameters of the node `dpt_evaluator`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dpt_ros.bags.sample_settings import SampleSettings
+from dpt_ros.config import setting
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """What runs, how truth is made, and where the results go."""
+
+    model: str = setting("dpt_hybrid", "The model that the depth node runs.", fixed=True)
+    checkpoint: str = setting(
+        "", "Its weights file, as the depth node has it; empty: the model's own.", fixed=True
+    )
+    calibration: str = setting(
+        "", "Its calibration, as the depth node has it; empty: none.", fixed=True
+    )
+    image_transport: str = setting(
+        "raw", "How images arrive.", choices=("raw", "compressed"), fixed=True
+    )
+    protocol: str = setting(
+        "full", "Which pixels count: full, kitti, nyu or zero-shot.", fixed=True
+    )
+    output: str = setting(
+        "", "Folder for the report and figures, written at the end; empty: none.", fixed=True
+    )
+    overwrite: bool = setting(False, "Whether files in that folder are replaced.", fixed=True)
+    bag: str = setting(
+        "",
+        "A recording whose fixed transforms count until /tf_static tells better ones.",
+        fixed=True,
+    )
+    samples: SampleSettings = field(default_factory=SampleSettings)

@@ -1,0 +1,142 @@
+"""When pictures were published and answered: rate, latency, jitter and what was lost. No ROS."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True)
+class FrameTime:
+    """One picture that was played. Seconds are those of one clock that never jumps.
+
+    Args:
+        stamp_ns: of the picture's header.
+        taken_s: when the playback's clock showed the stamp.
+        published_s: when the picture was handed to the middleware.
+        heard_s: when its depth was received; NaN: never.
+    """
+
+    stamp_ns: int
+    taken_s: float
+    published_s: float
+    heard_s: float = math.nan
+
+
+class TimingLog:
+    """Collects the times of all pictures: 32 bytes each."""
+
+    def __init__(self) -> None:
+        self._stamps_ns = array("q")
+        self._seconds = array("d")
+
+    def add(self, time: FrameTime) -> int:
+        """Note a picture, in the order in which they were published; returns its place."""
+        self._stamps_ns.append(time.stamp_ns)
+        self._seconds.extend((time.taken_s, time.published_s, time.heard_s))
+        return len(self) - 1
+
+    def heard(self, place: int, heard_s: float) -> None:
+        """Note when the depth of the picture at that place was received."""
+        self._seconds[3 * place + 2] = heard_s
+
+    def __len__(self) -> int:
+        return len(self._stamps_ns)
+
+    @property
+    def stamps_s(self) -> NDArray[np.float64]:
+        """Seconds since the first picture's stamp, of every picture."""
+        stamps = np.array(self._stamps_ns, np.int64)
+        return np.asarray((stamps - stamps[:1]) / 1e9)
+
+    @property
+    def latency_s(self) -> NDArray[np.float64]:
+        """From the moment of the stamp to the depth; NaN where none came."""
+        taken, _, heard = self._columns()
+        return np.asarray(heard - taken)
+
+    @property
+    def response_s(self) -> NDArray[np.float64]:
+        """From publication to the depth: the node and the middleware; NaN where none came."""
+        _, published, heard = self._columns()
+        return np.asarray(heard - published)
+
+    def summary(self) -> dict[str, Any]:
+        """What it comes to; None for what cannot be told.
+
+        `latency_ms` counts from the stamp, `response_ms` from publication. `jitter_ms` is how much
+        the time between two answers differs from the time between their stamps (absolute, of
+        consecutive answers), `rate_in_hz` and `rate_out_hz` pictures and answers a second of
+        playback.
+        """
+        taken, published, heard = self._columns()
+        answered = np.isfinite(heard)
+        order = np.argsort(heard[answered], kind="stable")
+        jitter = np.abs(np.diff(heard[answered][order]) - np.diff(taken[answered][order]))
+        return {
+            "frames": len(self),
+            "answered": int(answered.sum()),
+            "rate_in_hz": _rate(published),
+            "rate_out_hz": _rate(heard[answered]),
+            "latency_ms": distribution_ms((heard - taken)[answered]),
+            "response_ms": distribution_ms((heard - published)[answered]),
+            "jitter_ms": distribution_ms(jitter),
+            "playback_late_ms": distribution_ms(np.maximum(published - taken, 0.0)),
+        }
+
+    def _columns(self) -> NDArray[np.float64]:
+        return np.asarray(np.array(self._seconds, np.float64).reshape(-1, 3).T)
+
+
+def distribution_ms(seconds: NDArray[np.float64]) -> dict[str, float] | None:
+    """Percentiles, mean and extremes in milliseconds; None of nothing."""
+    if not seconds.size:
+        return None
+    milliseconds = 1000.0 * seconds
+    values = np.percentile(milliseconds, PERCENTILES)
+    result = {f"p{percent}": float(v) for percent, v in zip(PERCENTILES, values, strict=True)}
+    result |= {"mean": float(milliseconds.mean()), "max": float(milliseconds.max())}
+    return {name: round(value, 3) for name, value in result.items()}
+
+
+def losses(played: int, answered: int, node: Mapping[str, int]) -> dict[str, int]:
+    """Where the pictures that were not answered went.
+
+    Args:
+        played: pictures that were published, each time they were.
+        answered: those whose depth was received.
+        node: the node's own counts: received, published, overwritten, stale, ...
+
+    Returns:
+        `dropped`: a newer picture came before the node had time (newest wins); `stale`,
+        `undecodable`, `failed` as the node says; `lost_before_node` and `lost_after_node`: gone in
+        the middleware; `in_node`: the node had not said what became of them.
+    """
+    received = node.get("received", 0)
+    ends = {name: node.get(name, 0) for name in ("stale", "undecodable", "failed")}
+    dropped, published = node.get("overwritten", 0), node.get("published", 0)
+    finished = published + dropped + node.get("not wanted", 0) + sum(ends.values())
+    return {
+        "played": played,
+        "answered": answered,
+        "dropped": dropped,
+        **ends,
+        "lost_before_node": max(played - received, 0),
+        "lost_after_node": max(published - answered, 0),
+        "in_node": max(received - finished, 0),
+    }
+
+
+def _rate(times_s: NDArray[np.float64]) -> float | None:
+    if times_s.size < 2:
+        return None
+    span_s = float(times_s.max() - times_s.min())
+    return round((times_s.size - 1) / span_s, 3) if span_s > 0.0 else None

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dpt_ros.bags.dataset import sample_id
+from dpt_ros.bags.sample_settings import SampleSettings
+from dpt_ros.bags.topics import SensorTopics
+from dpt_ros.evaluation.error_points import error_points
+from dpt_ros.evaluation.joining import PATIENCE_NS, LiveJoin
+from dpt_ros.evaluation.live import SPREAD_FRAMES, WORST_FRAMES, LiveEvaluation, LiveFrame
+from dpt_ros.evaluation.output_folder import OutputFolder
+from dpt_ros.evaluation.protocols import choose_protocols
+from dpt_ros.evaluation.replay_report import ReplayFacts, build_replay_report, metrics_json
+from dpt_ros.evaluation.truth import Truth
+from dpt_ros.geometry.camera import Camera
+from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.inference.metres import MetresOfImage
+
+CAMERA = Camera(16, 12, 20.0, 20.0, 7.5, 5.5)
+STEP = 100_000_000
+START = 1_600_000_000_000_000_000
+TOPICS = SensorTopics(image="/image_rect", camera_info="camera_info", points="points")
+
+
+def known(camera):
+    return {"calibration": MetresOfImage(ScaleShift(0.5, 0.0))}
+
+
+def frame(index, factor=1.0, with_truth=True):
+    """Truth between 2 and 4 m; depth is truth times `factor` under a scale of 0.5."""
+    generator = np.random.default_rng(index)
+    truth = generator.uniform(2.0, 4.0, (12, 16)).astype(np.float32)
+    depth = truth * np.float32(factor)
+    return LiveFrame(
+        name=sample_id("drive", index),
+        stamp_ns=index * STEP,
+        rgb=generator.integers(0, 255, (12, 16, 3), np.uint8),
+        inverse_depth=2.0 / depth,
+        depth_m=depth,
+        truth_m=truth if with_truth else None,
+        camera=CAMERA if with_truth else None,
+    )
+
+
+def evaluation_of(*frames):
+    evaluation = LiveEvaluation(known, choose_protocols(["full"]))
+    for item in frames:
+        evaluation.add(item)
+    return evaluation
+
+
+def test_depth_that_is_truth_times_one_point_one():
+    evaluation = evaluation_of(*(frame(index, 1.1) for index in range(3)))
+    (summary,) = [s for s in evaluation.summaries() if s.alignment == "calibration"]
+    assert summary.metrics["abs_rel"] == pytest.approx(0.1, abs=1e-6)
+    assert summary.metrics["delta1"] == 1.0
+    assert evaluation.running.metrics["abs_rel"] == pytest.approx(0.1, abs=1e-6)
+    assert evaluation.running.frames == evaluation.scored == 3
+    found = evaluation.to_json()
+    assert found["published_depth"]["max_relative_difference"] < 1e-6
+    assert found["published_depth"]["valid_share"] == 1.0
+
+
+def test_published_depth_that_is_not_what_the_calibration_says_shows():
+    item = frame(0)
+    item.depth_m[3, 4] *= 1.5
+    found = evaluation_of(item).to_json()["published_depth"]
+    assert found["max_relative_difference"] == pytest.approx(0.5, rel=1e-5)
+
+
+def test_a_few_frames_are_chosen_however_many_there_are():
+    factors = {17: 1.5, 40: 1.9, 63: 1.7, 80: 1.4}
+    frames = (frame(index, factors.get(index, 1.01)) for index in range(100))
+    chosen = evaluation_of(*frames).chosen()
+    worst = [item.frame.stamp_ns // STEP for item in chosen if item.is_worst]
+    assert worst == [40, 63, 17]
+    assert len(chosen) <= SPREAD_FRAMES + WORST_FRAMES
+    spread = [item.frame.stamp_ns // STEP for item in chosen if not item.is_worst]
+    assert len(spread) == SPREAD_FRAMES and np.ptp(np.diff(spread)) == 0
+
+
+def test_without_truth_there_are_pictures_and_what_is_missing_is_told(tmp_path):
+    evaluation = evaluation_of(frame(0, with_truth=False), frame(1, with_truth=False))
+    facts = ReplayFacts("a title", "lock-step", {}, {}, missing=["truth: no LiDAR"])
+    assert evaluation.summaries() == [] and len(evaluation.chosen()) == 2
+    page = build_replay_report(evaluation, facts).html()
+    assert "Missing: truth: no LiDAR" in page and page.count("<img") >= 4
+    assert metrics_json(evaluation, facts)["missing"] == ["truth: no LiDAR"]
+
+
+def test_error_points_lie_where_they_were_measured_in_the_colours_of_the_error():
+    truth = np.full((12, 16), np.nan, np.float32)
+    truth[2, 3], truth[5, 5], truth[7, 9] = 4.0, 4.0, 4.0
+    depth = np.where(np.isfinite(truth), truth, 1.0)
+    depth[5, 5], depth[7, 9] = 6.0, 8.0 / 3.0  # half as far again, and as near again
+    points = error_points(depth, truth, CAMERA)
+    assert points.shape == (1, 3, 4)
+    np.testing.assert_allclose(points[0, 0, :3], [(3 - 7.5) / 5, (2 - 5.5) / 5, 4.0], rtol=1e-6)
+    bits = points[0, :, 3].copy().view(np.uint32)
+    red, blue = (bits >> 16) & 255, bits & 255
+    assert red[1] > 200 > blue[1] and blue[2] > 200 > red[2]
+    assert abs(int(red[0]) - int(blue[0])) < 10  # right: nearly white
+
+
+def answer(recordings, stamp, value):
+    """A 32FC1 image of a 32 x 24 picture."""
+    values = np.full((24, 32), value, np.float32)
+    message = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+    message.encoding, message.step = "32FC1", 32 * 4
+    message.data = np.frombuffer(values.tobytes(), np.uint8)
+    return message
+
+
+def feed(join, recordings, index, wall_m=4.0, with_scan=True):
+    stamp = START + index * STEP
+    done = list(join.add("camera_info", recordings.info(stamp, 32, 24, 25.0), 0.0))
+    rgb = np.full((24, 32, 3), index, np.uint8)
+    done += join.add("/image_rect", recordings.image(stamp, rgb), 10.0 + index)
+    if with_scan:
+        cloud = recordings.cloud(stamp, recordings.wall(wall_m))
+        done += join.add("points", cloud, 0.0)
+    return done
+
+
+def new_join(recordings, with_depth=True):
+    join = LiveJoin(SampleSettings(min_points=1), TOPICS, with_depth)
+    pose = ("lidar", "camera", np.linalg.inv(recordings.OPTICAL_FROM_LIDAR))
+    join.add_transforms(recordings.transforms(START, pose), is_static=True)
+    return join
+
+
+def test_picture_depth_and_truth_of_one_stamp_come_together(recordings):
+    join = new_join(recordings)
+    done = []
+    for index in range(12):
+        done += feed(join, recordings, index, 4.0 + index)
+        stamp = START + index * STEP
+        done += join.add_answer(answer(recordings, stamp, 0.25), False, 20.0 + index)
+        done += join.add_answer(answer(recordings, stamp, 4.0), True, 20.5 + index)
+    done += join.finish()
+    assert [item.stamp_ns for item in done] == [START + index * STEP for index in range(12)]
+    first = done[0].frame("live")
+    assert (done[0].received_s, done[0].heard_s) == (10.0, 20.5)
+    assert np.nanmax(first.truth_m) == pytest.approx(4.0) and first.rgb.max() == 0
+    assert (first.inverse_depth == 0.25).all() and (first.depth_m == 4.0).all()
+
+
+def test_pictures_without_depth_or_scan_are_given_out_in_time(recordings):
+    join = new_join(recordings, with_depth=False)
+    done = feed(join, recordings, 0, with_scan=False)
+    stamp = START
+    done += join.add_answer(answer(recordings, stamp, 0.5), False, 1.0)
+    done += feed(join, recordings, 1, with_scan=False)  # never answered
+    assert done == []
+    late = 3 + PATIENCE_NS // STEP
+    done += feed(join, recordings, late, with_scan=False)
+    assert [item.stamp_ns for item in done] == [START, START + STEP]
+    assert done[0].frame("live").truth_m is None and done[1].inverse_depth is None
+    with pytest.raises(ValueError, match="no depth"):
+        done[1].frame("live")
+
+
+def test_a_clock_that_jumps_starts_anew_and_keeps_the_sensors_places(recordings):
+    join = new_join(recordings, with_depth=False)
+    feed(join, recordings, 50)
+    join.forget()
+    done = []
+    for index in range(12):
+        done += feed(join, recordings, index)
+        done += join.add_answer(answer(recordings, START + index * STEP, 0.5), False, 1.0)
+    done += join.finish()
+    assert sum(item.sample is not None for item in done) >= 6
+
+
+def test_truth_is_found_by_stamp_and_says_why_there_is_none(tmp_path, recordings):
+    stamps = [START + index * STEP for index in range(5)]
+    bag = recordings.write_bag(tmp_path / "drive", recordings.drive(stamps))
+    truth = Truth(bag, SampleSettings(min_points=1))
+    found = [truth.of(stamp) for stamp in (stamps[0], stamps[2], stamps[1], stamps[4] + 7)]
+    assert [None if s is None else s.stamp_ns for s in found] == [
+        stamps[0],
+        stamps[2],
+        stamps[1],
+        None,
+    ]
+    assert truth.missing == "" and truth.source == "drive" and truth.found == 3
+    blind = [m for m in recordings.drive(stamps) if m[0] != "/points"]
+    truth = Truth(recordings.write_bag(tmp_path / "blind", blind), SampleSettings())
+    assert truth.of(stamps[0]) is None and "no messages of type" in truth.missing
+    behind = [
+        (t, ns, recordings.cloud(ns, -recordings.wall(5.0)) if t == "/points" else m)
+        for t, ns, m in recordings.drive(stamps)
+    ]
+    truth = Truth(recordings.write_bag(tmp_path / "behind", behind), SampleSettings())
+    assert truth.of(stamps[0]) is None
+    truth.finish()
+    assert "0 of them in front of the camera" in truth.missing
+
+
+def test_an_output_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "out"
+    with pytest.raises(RuntimeError, match="broken"), OutputFolder(path) as folder:
+        (folder.work / "half").write_text("half")
+        raise RuntimeError("broken")
+    assert list(tmp_path.iterdir()) == []
+    with OutputFolder(path) as folder:
+        (folder.work / "a").write_text("1")
+        assert not path.exists()
+    assert (path / "a").read_text() == "1" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileExistsError, match="--force"):
+        OutputFolder(path)
+    (path / "mine").write_text("kept")
+    with OutputFolder(path, force=True) as folder:
+        (folder.work / "a").write_text("2")
+    assert {p.name: p.read_text() for p in path.iterdir()} == {"a": "2", "mine": "kept"}

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from dpt_ros.evaluation.timing import FrameTime, TimingLog, distribution_ms, losses
+
+
+def test_latency_counts_from_the_stamp_and_response_from_publication():
+    log = TimingLog()
+    # Pictures every 100 ms, published 10 ms after their stamp; the second is never answered.
+    for index, heard in enumerate((0.05, None, 0.27, 0.35)):
+        taken = 0.1 * index
+        place = log.add(FrameTime(int(taken * 1e9), taken, taken + 0.01))
+        if heard is not None:
+            log.heard(place, heard)
+    summary = log.summary()
+    assert (summary["frames"], summary["answered"]) == (4, 3)
+    np.testing.assert_allclose(log.latency_s, [0.05, math.nan, 0.07, 0.05])
+    np.testing.assert_allclose(log.response_s, [0.04, math.nan, 0.06, 0.04])
+    assert summary["latency_ms"]["p50"] == 50.0 and summary["latency_ms"]["max"] == 70.0
+    assert summary["response_ms"]["mean"] == pytest.approx(46.667)
+    assert summary["rate_in_hz"] == 10.0
+    assert summary["rate_out_hz"] == pytest.approx(2 / 0.30, abs=1e-3)
+    # Answers 220 and 80 ms apart, stamps 200 and 100: off by 20 each.
+    assert summary["jitter_ms"]["p50"] == summary["jitter_ms"]["max"] == 20.0
+    assert summary["playback_late_ms"]["p99"] == 10.0
+    np.testing.assert_allclose(log.stamps_s, [0.0, 0.1, 0.2, 0.3])
+
+
+def test_nothing_played_is_nothing_known():
+    summary = TimingLog().summary()
+    assert summary["frames"] == 0 and summary["latency_ms"] is summary["rate_out_hz"] is None
+    assert distribution_ms(np.empty(0)) is None
+
+
+def test_percentiles_by_hand():
+    found = distribution_ms(np.arange(101) / 1000.0)
+    assert found == {"p50": 50.0, "p95": 95.0, "p99": 99.0, "mean": 50.0, "max": 100.0}
+
+
+def test_every_picture_is_accounted_for():
+    node = {"received": 8, "published": 4, "overwritten": 2, "stale": 1, "undecodable": 0}
+    found = losses(played=10, answered=3, node=node)
+    assert found["lost_before_node"] == 2 and found["dropped"] == 2 and found["stale"] == 1
+    assert found["lost_after_node"] == 1 and found["in_node"] == 1
+    ends = ("answered", "dropped", "stale", "undecodable", "failed")
+    lost = ("lost_before_node", "lost_after_node", "in_node")
+    assert sum(found[name] for name in (*ends, *lost)) == found["played"] == 10
