@@ -21,7 +21,7 @@ from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 NODE_PARAMETERS = {
     "model": "model, e.g. dpt_large or dpt_hybrid (`dpt-ros models list`)",
     "checkpoint": "weights file of the model; without it what `dpt-ros models pull` fetched",
-    "calibration": "calibration.yaml for depth in metres",
+    "calibration": "calibration.yaml for depth in metres; bundled: the one of the model",
     "device": "auto, cpu, cuda or cuda:N",
     "precision": "auto, float32, float16 or bfloat16",
     "image_transport": "raw or compressed",
@@ -67,6 +67,9 @@ def generate_launch_description() -> LaunchDescription:
             "rviz",
             default_value="false",
             description="true: start RViz; it shows the camera's image where that is published raw",
+        ),
+        DeclareLaunchArgument(
+            "lidar", default_value="/lidar/points", description="topic of a LiDAR that RViz shows"
         ),
         DeclareLaunchArgument(
             "rviz_frame",
@@ -134,6 +137,7 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
         parameters=[use_sim_time],
         remappings=[
             ("/image_rect", image if image.startswith("/") else f"{root}/{image}"),
+            ("/lidar/points", value_of("lidar")),
             *((topic, f"{root}{topic}") for topic in RVIZ_TOPICS if root),
         ],
         condition=IfCondition(LaunchConfiguration("rviz")),

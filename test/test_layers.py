@@ -19,6 +19,7 @@ _BELOW_TRAINING = {
     "messages",
     "metrics",
     "model",
+    "report",
     "synthetic",
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -30,9 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": {"model", "geometry", "config"},
     "bags": {"messages", "geometry", "config"},
     "synthetic": {"geometry", "messages", "bags", "config"},
+    "report": {"config"},
     "training": _BELOW_TRAINING,
     "evaluation": _BELOW_TRAINING,
-    "ros": {"inference", "geometry", "messages", "config"},
+    "ros": {"inference", "geometry", "messages", "config", "bags", "metrics", "evaluation"},
     "cli": _BELOW_TRAINING | {"training", "evaluation", "ros"},
 }
 ROS_CLIENT_LIBRARIES = {"rclpy", "launch", "launch_ros", "tf2_ros", "message_filters"}

@@ -1,4 +1,4 @@
-"""The node in a process of its own, for the demo and the benchmark."""
+"""The node in a process of its own, for the demo, the replay and the benchmark."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,13 @@ from typing import Any
 from dpt_ros.ros.transport import widen_shared_memory
 
 STOP_S = 10.0
+_LAST_LINES = 5
+_ACTIVE = "listening to "
+"""The node says so once it is active."""
+
+
+class NodeError(RuntimeError):
+    """The node did not start, or ended before it was told to."""
 
 
 class NodeProcess:
@@ -24,15 +31,28 @@ class NodeProcess:
 
     Args:
         parameters: ROS parameters of the node; others keep their defaults.
+        arguments: further ROS arguments, such as ("-r", "image_rect:=/camera/image_rect").
+        module: what is run; another of our nodes than the depth node.
+        is_node: whether it takes ROS arguments; without, `arguments` are its own.
     """
 
-    def __init__(self, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, Any],
+        arguments: Sequence[str] = (),
+        module: str = "dpt_ros.ros.main",
+        is_node: bool = True,
+    ) -> None:
         self._parameters = dict(parameters)
+        self._arguments = tuple(arguments)
+        self._module = module
+        self._is_node = is_node
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.NamedTemporaryFile(prefix="dpt_ros_node_", suffix=".log")  # noqa: SIM115
 
     def __enter__(self) -> NodeProcess:
-        command = [sys.executable, "-m", "dpt_ros.ros.main", "--ros-args"]
+        command = [sys.executable, "-m", self._module]
+        command += [*(["--ros-args"] if self._is_node else []), *self._arguments]
         for name, value in self._parameters.items():
             command += ["-p", f"{name}:={_yaml(value)}"]
         self._process = subprocess.Popen(
@@ -46,25 +66,44 @@ class NodeProcess:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self.stop()
         self._log.close()
+
+    def stop(self, timeout_s: float = STOP_S) -> int | None:
+        """End the node; its exit code, or None if it had to be killed or never ran."""
+        if self._process is None:
+            return None
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return None
+
+    @property
+    def pid(self) -> int:
+        """The process's id; 0 while it does not run."""
+        return 0 if self._process is None else self._process.pid
+
+    def has_ended(self) -> bool:
+        """Whether the process is over."""
+        return self._process is not None and self._process.poll() is not None
 
     def check(self) -> None:
         """Raise if the node has ended or could not be configured.
 
         Raises:
-            RuntimeError: with what the node said.
+            NodeError: with what the node said.
         """
+        code = None if self._process is None else self._process.poll()
         log = self.log()
-        ended = self._process is not None and self._process.poll() is not None
-        if ended or "configure failed" in log:
-            raise RuntimeError(f"the node did not start:\n{log.strip()}")
+        if code is not None and _ACTIVE in log:
+            last = "\n".join(log.strip().splitlines()[-_LAST_LINES:])
+            raise NodeError(f"the node ended with exit code {code}; its last words:\n{last}")
+        if code is not None or "configure failed" in log:
+            raise NodeError(f"the node did not start:\n{log.strip()}")
 
     def log(self) -> str:
         """What the node printed so far."""

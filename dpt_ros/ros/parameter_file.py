@@ -1,6 +1,8 @@
-"""Writes `config/depth.yaml` from the settings' defaults: `python -m dpt_ros.ros.parameter_file`.
+"""Writes what is generated from the node's settings: `python -m dpt_ros.ros.parameter_file FILE`.
 
-Knows no rclpy. With a path as its argument the file is written there, else to standard output.
+Two files: `config/depth.yaml` with every default, and `docs/node.md`, the same for people, with the
+topics. The file's suffix decides which; without a file the YAML goes to standard output. Knows no
+rclpy; the page's topics need ROS's messages.
 """
 
 from __future__ import annotations
@@ -55,11 +57,66 @@ def _yaml(value: Any) -> str:
     return yaml.safe_dump(value).splitlines()[0]
 
 
+_PAGE_HEAD = """\
+# The node `dpt`: topics and parameters
+
+Generated from the code: `python -m dpt_ros.ros.parameter_file docs/node.md`.
+
+## Topics
+
+Names are relative, so remap them; `~` is the node's own name. Every output carries the stamp and
+the frame of the image it was made from. Nothing is computed for a topic without a subscriber.
+
+| subscribes to | type | |
+|---|---|---|
+| `image_rect` | Image; CompressedImage on `image_rect/compressed` with `image_transport: compressed` | best effort, the newest image wins |
+| `camera_info` | CameraInfo | may be missing: then no metres and no cloud |
+
+| publishes | type | |
+|---|---|---|
+"""  # noqa: E501
+_PAGE_PARAMETERS = """\
+| `/diagnostics` | DiagnosticArray | each second: rates, latency, drops, memory, the calibration \
+in use, why something is not published. |
+
+## Parameters
+
+*fixed*: deactivate and clean the node up before setting it; all others are live.
+
+| parameter | default | range | unit | |
+|---|---|---|---|---|
+"""
+
+
+def reference_page() -> str:
+    """Topics and parameters as Markdown."""
+    from dpt_ros.ros.topics import MEANINGS, OUTPUTS
+
+    topics = [
+        f"| `~/{topic}` | {message_type.__name__} | {MEANINGS[name]} |"
+        for name, (topic, message_type) in OUTPUTS.items()
+    ]
+    parameters = [_row(item) for item in list_settings(NodeSettings)]
+    return _PAGE_HEAD + "\n".join(topics) + "\n" + _PAGE_PARAMETERS + "\n".join(parameters) + "\n"
+
+
+def _row(item: Setting) -> str:
+    limits = [item.minimum, item.maximum]
+    allowed = " to ".join("" if limit is None else f"{limit:g}" for limit in limits).strip()
+    if item.choices:
+        allowed = ", ".join(f"`{choice}`" for choice in item.choices)
+    text = item.help + (" *fixed*" if item.fixed else "")
+    cells = [f"`{item.name}`", f"`{_yaml(item.default)}`", "" if allowed == "to" else allowed]
+    return "| " + " | ".join([*cells, item.unit, text.replace("|", "\\|")]) + " |"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the file to the path given, or print it."""
     paths = sys.argv[1:] if arguments is None else arguments
     if paths:
-        Path(paths[0]).write_text(parameter_file_text(), encoding="utf-8")
+        path = Path(paths[0])
+        text = reference_page() if path.suffix == ".md" else parameter_file_text()
+        path.write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(parameter_file_text())
 

@@ -19,8 +19,8 @@ class NodeSettings(InferenceSettings):
 
     calibration: str = setting(
         "",
-        "calibration.yaml that turns inverse depth into metres; empty: none, so metres only from "
-        "a model that gives them itself.",
+        "calibration.yaml that turns inverse depth into metres; `bundled`: the one that comes "
+        "with the model; empty: none, so metres only from a model that gives them itself.",
         fixed=True,
     )
     image_transport: str = setting(

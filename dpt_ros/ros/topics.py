@@ -16,6 +16,18 @@ OUTPUTS = {
 }
 """Output -> topic below the camera's prefix, and type."""
 
+MEANINGS = {
+    "inverse_depth": "32FC1: what the network says, relative, no unit; larger is nearer. Always.",
+    "depth": "32FC1: metres along the optical axis; NaN invalid, +Inf beyond `depth.far_m`, -Inf "
+    "nearer than `depth.near_m` (REP 117, REP 118). With metres and camera_info.",
+    "depth_info": "The camera of `depth/image_rect`, of its size. For rectified images.",
+    "depth_mm": "16UC1: millimetres, 0 is invalid. With metres and `publish_millimetres`.",
+    "color": "rgb8: inverse depth as colours, near is bright. Always.",
+    "points": "Organised cloud of x, y, z (metres, the camera's optical frame) and rgb. With "
+    "metres and camera_info.",
+}
+"""Output -> what it carries and when it is published."""
+
 NEEDS_METRES = frozenset({"depth", "depth_info", "depth_mm", "points"})
 NEEDS_CAMERA = NEEDS_METRES
 """A metre is not earned with a camera that nobody knows."""

@@ -20,6 +20,9 @@ WAIT_S = 30.0
 START_S = 100.0
 """How long the node may take to start: it imports torch."""
 
+AGAIN_S = 10.0
+"""After how long a service is asked again."""
+
 
 FAILING = (7, 11)
 """Height and width of the picture for which the network of `node` runs out of memory."""
@@ -167,14 +170,25 @@ class Peer:
 
     # Services
 
-    def call(self, service_type: Any, name: str, request: Any) -> Any:
+    def call(self, service_type: Any, name: str, request: Any, asks_again: bool = True) -> Any:
+        """The answer of a service; asked again where it may, as the first answer can be lost.
+
+        A server may answer before it knows of who asked, and then nobody hears it.
+        """
         if name not in self._clients:
             self._clients[name] = self.node.create_client(service_type, name)
         client = self._clients[name]
         self.wait_until(client.service_is_ready, f"the service {name}", START_S)
-        future = client.call_async(request)
-        self.wait_until(future.done, f"an answer of {name}", START_S)
-        return future.result()
+        futures = [client.call_async(request)]
+
+        def is_answered() -> bool:
+            if asks_again and time.monotonic() > began_s + AGAIN_S * len(futures):
+                futures.append(client.call_async(request))
+            return any(future.done() for future in futures)
+
+        began_s = time.monotonic()
+        self.wait_until(is_answered, f"an answer of {name}", START_S)
+        return next(future for future in futures if future.done()).result()
 
     def set_parameter(self, name: str, value: Any) -> Any:
         """Set a parameter; the answer has `successful` and `reason`."""
@@ -199,7 +213,8 @@ class Peer:
         for transition in transitions:
             request = ChangeState.Request()
             request.transition.label = transition
-            if not self.call(ChangeState, f"{self.node_name}/change_state", request).success:
+            name = f"{self.node_name}/change_state"
+            if not self.call(ChangeState, name, request, asks_again=False).success:
                 return False
         return True
 

@@ -110,7 +110,7 @@ def test_compressed_images_are_served_without_metres(
     peer.publish("/camera/image_color/compressed", jpeg_message(rgb, stamp_ns))
     message = peer.wait_for(inverse, at(stamp_ns))
     inverse_depth = np.frombuffer(message.data, "<f4").reshape(message.height, message.width)
-    np.testing.assert_allclose(inverse_depth, predictor.predict(rgb), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(inverse_depth, predictor.predict(rgb), rtol=1e-4, atol=1e-5)
 
     def says_why(status: Any) -> bool:
         why = values_of(status).get("not published: depth", "")

@@ -1,0 +1,100 @@
+"""What the live evaluator listens to: camera, LiDAR, transforms, and the depth node's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from dpt_ros.bags.topics import SensorTopics
+from dpt_ros.ros.node_peer import crowded
+
+SENSOR = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(
+    depth=100,
+    reliability=QoSReliabilityPolicy.RELIABLE,
+    durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
+)
+MOVING = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.RELIABLE)
+
+TRANSFORM, STATIC_TRANSFORM = "transform", "transform_static"
+"""Topics of single transforms, for machines without tf2_msgs (it is on no package index)."""
+
+Receive = Callable[[str, Any], None]
+"""Called with what a message is (image, camera_info, points, ...) and the message."""
+
+
+class EvaluatorInputs:
+    """Subscribes, and hands everything that comes to `receive`.
+
+    Args:
+        node: makes the subscriptions.
+        is_compressed: pictures are CompressedImage, on `image_rect/compressed`.
+        receive: called in the executor's thread.
+        depth_node: full name of the depth node.
+    """
+
+    def __init__(
+        self, node: Node, is_compressed: bool, receive: Receive, depth_node: str = "/dpt"
+    ) -> None:
+        self._node = node
+        self._receive = receive
+        image = "image_rect/compressed" if is_compressed else "image_rect"
+        image_type = CompressedImage if is_compressed else Image
+        self._watched = [
+            self._listen("image", image_type, image, SENSOR),
+            self._listen("points", PointCloud2, "points", SENSOR),
+            self._listen("inverse_depth", Image, f"{depth_node}/inverse_depth/image", MOVING),
+            self._listen("depth", Image, f"{depth_node}/depth/image_rect", MOVING),
+        ]
+        self._listen("camera_info", CameraInfo, "camera_info", SENSOR)
+        self._listen_to_transforms()
+        self.topics = SensorTopics(
+            image=node.resolve_topic_name(image), camera_info="camera_info", points="points"
+        )
+        """Names under which `LiveJoin` is handed the messages; the image's tells of `rect`."""
+
+    def others(self) -> list[str]:
+        """Topics with more than one publisher, for people: messages of two would be mixed up."""
+        found = []
+        for topic in self._watched:
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            if len(publishers) > 1:
+                found.append(crowded(topic, publishers))
+        return found
+
+    def silent(self) -> list[str]:
+        """Topics that nobody publishes."""
+        return [topic for topic in self._watched if self._node.count_publishers(topic) == 0]
+
+    def _listen(self, name: str, kind: Any, topic: str, profile: QoSProfile) -> str:
+        def receive(message: Any) -> None:
+            self._receive(name, message)
+
+        return str(self._node.create_subscription(kind, topic, receive, profile).topic_name)
+
+    def _listen_to_transforms(self) -> None:
+        """/tf and /tf_static where tf2_msgs is installed, and single transforms everywhere."""
+        for topic, profile in ((TRANSFORM, MOVING), (STATIC_TRANSFORM, LATCHED)):
+            self._node.create_subscription(TransformStamped, topic, self._of_single(topic), profile)
+        try:
+            from tf2_msgs.msg import TFMessage
+        except ModuleNotFoundError:
+            self._node.get_logger().info(
+                "tf2_msgs is not installed: transforms are taken from the topics "
+                f"{TRANSFORM} and {STATIC_TRANSFORM} (TransformStamped), not from /tf"
+            )
+            return
+        for topic, name, profile in (
+            ("/tf", TRANSFORM, MOVING),
+            ("/tf_static", STATIC_TRANSFORM, LATCHED),
+        ):
+            self._listen(name, TFMessage, topic, profile)
+
+    def _of_single(self, name: str) -> Callable[[Any], None]:
+        return lambda message: self._receive(name, SimpleNamespace(transforms=[message]))

@@ -1,0 +1,141 @@
+"""The node `dpt_evaluator`: scores the depth node against a LiDAR while both run."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType, JumpThreshold  # type: ignore[attr-defined]
+from rclpy.duration import Duration
+from rclpy.node import Node
+from sensor_msgs.msg import Image, PointCloud2
+
+from dpt_ros.evaluation.live_session import LiveSession, ScoredFrame
+from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.messages.encode import float_to_image, points_to_cloud, rgb_to_image
+from dpt_ros.ros.evaluator_inputs import STATIC_TRANSFORM, TRANSFORM, EvaluatorInputs
+from dpt_ros.ros.parameters import NodeParameters
+from dpt_ros.ros.qos import output_profile
+from dpt_ros.ros.tell import Teller
+
+MOST_WAITING = 200
+_STOP_S = 30.0
+
+
+class _Received(NamedTuple):
+    name: str
+    message: Any
+    received_s: float
+
+
+class EvaluatorNode(Node):
+    """Subscribes to camera, LiDAR, transforms and depth; publishes scores and coloured errors.
+
+    Raises:
+        ConfigError, ValueError: a parameter that is wrong.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("dpt_evaluator", automatically_declare_parameters_from_overrides=True)
+        parameters = NodeParameters(self, LiveSettings, lambda: True, lambda _: None)
+        if parameters.unknown:
+            self.get_logger().warning(parameters.unknown_message())
+        settings = parameters.config
+        self._teller = Teller(self.get_logger().warning)
+        self._queue: queue.SimpleQueue[_Received | None] = queue.SimpleQueue()
+        self._outputs = {
+            "error_points": self.create_publisher(PointCloud2, "~/error_points", output_profile()),
+            "truth": self.create_publisher(Image, "~/truth/image_rect", output_profile()),
+            "error": self.create_publisher(Image, "~/error/image", output_profile()),
+        }
+        self._inputs = EvaluatorInputs(
+            self, settings.image_transport == "compressed", self._receive
+        )
+        self.session = LiveSession(settings, self._inputs.topics)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._report, clock=steady)
+        self._clock_watch = self.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+            ),
+            post_callback=lambda jump: self._receive("clock", jump),
+        )
+        self._thread = threading.Thread(target=self._work, name="evaluator", daemon=True)
+        self._thread.start()
+        self.get_logger().info(f"listening to {self._inputs.topics.image}")
+
+    def stop(self) -> None:
+        """Score what has come, and take nothing more in."""
+        self._queue.put(None)
+        self._thread.join(_STOP_S)
+
+    def _receive(self, name: str, message: Any) -> None:
+        is_heavy = name in ("image", "points", "depth", "inverse_depth")
+        if is_heavy and self._queue.qsize() > MOST_WAITING:
+            self._teller.tell("slow", "the evaluator is too slow: messages are left out")
+            self.session.trouble("the evaluator was too slow: messages were left out")
+            return
+        self._queue.put(_Received(name, message, self.get_clock().now().nanoseconds / 1e9))
+
+    def _work(self) -> None:
+        while (received := self._queue.get()) is not None:
+            try:
+                for scored in self._take(received):
+                    self._publish(scored)
+            except Exception as error:  # the next frame must be scored
+                if self.context.ok():
+                    text = f"{type(error).__name__}: {error}"
+                    self._teller.tell("failed", f"a message was left out: {text}")
+                    self.session.trouble(f"a message was left out: {text}")
+        for _ in self.session.finish():
+            pass
+
+    def _take(self, received: _Received) -> Sequence[ScoredFrame]:
+        session, (name, message, received_s) = self.session, received
+        if name in (TRANSFORM, STATIC_TRANSFORM):
+            session.join.add_transforms(message, is_static=name == STATIC_TRANSFORM)
+            return ()
+        if name == "clock":
+            session.forget_clock()
+            return ()
+        if name in ("depth", "inverse_depth"):
+            return list(session.add_answer(message, name == "depth", received_s))
+        topics = self._inputs.topics
+        topic = {"image": topics.image, "camera_info": topics.camera_info, "points": topics.points}
+        return list(session.add(topic[name], message, received_s))
+
+    def _publish(self, scored: ScoredFrame) -> None:
+        if not self.context.ok() or scored.depth_m is None or scored.frame.truth_m is None:
+            return
+        header, frame = scored.header, scored.frame
+        for name, publisher in self._outputs.items():
+            if publisher.get_subscription_count() == 0:
+                continue
+            if name == "truth" and frame.truth_m is not None:
+                publisher.publish(float_to_image(frame.truth_m, header))
+            elif name == "error":
+                publisher.publish(rgb_to_image(scored.error_rgb(), header))
+            elif name == "error_points" and frame.camera is not None:
+                publisher.publish(points_to_cloud(scored.error_points(), header))
+
+    def _report(self) -> None:
+        for text in self._inputs.others():
+            self._teller.tell("publishers", text)
+            self.session.trouble(text)
+        values = self.session.status()
+        missing = self._inputs.silent()
+        values["nobody publishes"] = ", ".join(missing) or "none"
+        level = DiagnosticStatus.WARN if missing else DiagnosticStatus.OK
+        status = DiagnosticStatus(
+            level=level,
+            name=f"{self.get_fully_qualified_name().lstrip('/')}: scores",
+            message=f"{values['frames scored']} frames scored",
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)

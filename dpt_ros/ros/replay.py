@@ -1,0 +1,223 @@
+"""Plays the camera of a recording through the running node, over DDS, and keeps its answers."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+
+from dpt_ros.messages.depth_image import image_to_float
+from dpt_ros.ros.camera_recording import PlayedMessage
+from dpt_ros.ros.node_peer import NodePeer
+from dpt_ros.ros.stamps import NANOSECONDS
+
+CLOCK_HZ = 50.0
+OPTIONAL_S = 3.0
+"""How long to wait for depth in metres after inverse depth has come: they come together."""
+
+_ALWAYS, _METRES = "inverse_depth", "depth"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What the node published for one picture, and when (seconds of a clock that never jumps).
+
+    Args:
+        inverse_depth: [H,W] float32, what the network says.
+        depth_m: [H,W] float32, REP 117; None where the node published no metres.
+        published_s: the picture was handed to the middleware.
+        heard_s: the last of the answers was received.
+    """
+
+    inverse_depth: NDArray[np.float32]
+    depth_m: NDArray[np.float32] | None
+    published_s: float
+    heard_s: float
+
+
+@dataclasses.dataclass
+class _Awaited:
+    published_s: float
+    messages: dict[str, Any] = dataclasses.field(default_factory=dict)
+    heard_s: float = 0.0
+
+
+class ReplayPeer(NodePeer):
+    """Publishes `/clock`, pictures and camera_info as recorded; gathers the answers by stamp.
+
+    Used as a context manager. After `wait_for_node`, `listening()` receives in a thread of its own.
+
+    Args:
+        is_compressed: the pictures are CompressedImage messages.
+        with_metres: whether depth in metres is expected beside inverse depth.
+        node_name: full name of the node that answers.
+    """
+
+    def __init__(
+        self, is_compressed: bool, with_metres: bool = True, node_name: str = "/dpt"
+    ) -> None:
+        super().__init__(
+            "dpt_replay",
+            (_ALWAYS, _METRES) if with_metres else (_ALWAYS,),
+            self._keep,
+            node_name,
+            CompressedImage if is_compressed else Image,
+            "image_rect/compressed" if is_compressed else "image_rect",
+        )
+        self._expected = {_ALWAYS, _METRES} if with_metres else {_ALWAYS}
+        self._arrived = threading.Condition()
+        self._awaited: dict[int, _Awaited] = {}
+        self._finished: Callable[[int, Answer], None] | None = None
+        self.why_no_metres = ""
+        """Why depth in metres is not waited for any more; "" while it comes."""
+
+    def __enter__(self) -> ReplayPeer:
+        super().__enter__()
+        self._clock = self.node.create_publisher(Clock, "/clock", QoSProfile(depth=1))
+        return self
+
+    @contextlib.contextmanager
+    def listening(self, finished: Callable[[int, Answer], None] | None = None) -> Iterator[None]:
+        """Receive in a thread while this is entered.
+
+        Args:
+            finished: called in that thread with the stamp and the answer of every picture that was
+                answered in full; without it, answers are for `wait`.
+        """
+        self._finished = finished
+        stopping = threading.Event()
+
+        def spin() -> None:
+            while not stopping.is_set():
+                self.executor.spin_once(timeout_sec=0.1)
+
+        thread = threading.Thread(target=spin, name="replay", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            thread.join()
+
+    def set_clock(self, now_ns: int) -> None:
+        """Tell the node the simulated time."""
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(max(now_ns, 0), NANOSECONDS)
+        self._clock.publish(message)
+
+    def publish(self, played: PlayedMessage) -> None:
+        """Publish a picture or camera_info; answers to the picture are gathered from now on."""
+        if not played.is_image:
+            self.infos.publish(played.data)
+            return
+        with self._arrived:
+            self._awaited[played.stamp_ns] = _Awaited(time.monotonic())
+        self.images.publish(played.data)
+
+    def wait(self, stamp_ns: int, timeout_s: float) -> Answer | None:
+        """The answer to the picture of that stamp; None if it does not come in time."""
+        deadline = time.monotonic() + timeout_s
+        with self._arrived:
+            awaited = self._awaited[stamp_ns]
+            while not self._is_complete(awaited):
+                now_s = time.monotonic()
+                has_waited = now_s - awaited.heard_s > OPTIONAL_S
+                if _ALWAYS in awaited.messages and has_waited:
+                    self._give_up_metres()
+                    break
+                if now_s >= deadline:
+                    return None
+                self._arrived.wait(min(deadline - now_s, 0.2))
+            del self._awaited[stamp_ns]
+        return _answer(awaited)
+
+    def forget(self, stamp_ns: int) -> None:
+        """Gather no more answers to the picture of that stamp."""
+        with self._arrived:
+            self._awaited.pop(stamp_ns, None)
+
+    def outstanding(self) -> int:
+        """How many pictures wait for their answer."""
+        with self._arrived:
+            return len(self._awaited)
+
+    def node_counts(self) -> dict[str, int]:
+        """The node's own counts of frames, as it last reported them."""
+        suffix = " frames"
+        return {
+            key.removesuffix(suffix): int(value)
+            for key, value in self.camera_report().items()
+            if key.endswith(suffix)
+        }
+
+    def camera_report(self) -> dict[str, str]:
+        """The newest diagnostics about the camera."""
+        reports = self.diagnostics.items()
+        return next((values for name, values in reports if name.endswith(": camera")), {})
+
+    def network_report(self) -> dict[str, str]:
+        """The newest diagnostics about the network."""
+        reports = self.diagnostics.items()
+        return next((values for name, values in reports if name.endswith(": network")), {})
+
+    def _is_complete(self, awaited: _Awaited) -> bool:
+        return awaited.messages.keys() >= self._expected
+
+    def _give_up_metres(self) -> None:
+        self._expected = {_ALWAYS}
+        report = self.camera_report()
+        self.why_no_metres = report.get(
+            f"not published: {_METRES}", "the node publishes no depth in metres"
+        )
+
+    def _keep(self, name: str, message: Any) -> None:
+        now_s = time.monotonic()
+        stamp = message.header.stamp
+        stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
+        with self._arrived:
+            awaited = self._awaited.get(stamp_ns)
+            if awaited is None:
+                return
+            awaited.messages.setdefault(name, message)
+            awaited.heard_s = now_s
+            if self._finished is None:
+                self._arrived.notify_all()
+                return
+            finished = self._take_finished(stamp_ns, now_s)
+        for other_ns, other in finished:
+            self._finished(other_ns, _answer(other))
+
+    def _take_finished(self, newest_ns: int, now_s: float) -> list[tuple[int, _Awaited]]:
+        """Take out what is complete, and what the node dropped: it answers in order."""
+        oldest = next(iter(self._awaited.values()))
+        if _ALWAYS in oldest.messages and now_s - oldest.heard_s > OPTIONAL_S:
+            self._give_up_metres()
+        if not self._is_complete(self._awaited[newest_ns]):
+            return []
+        finished = []
+        for stamp_ns in list(self._awaited):
+            awaited = self._awaited.pop(stamp_ns)
+            if self._is_complete(awaited):
+                finished.append((stamp_ns, awaited))
+            if stamp_ns == newest_ns:
+                break
+        return finished
+
+
+def _answer(awaited: _Awaited) -> Answer:
+    depth = awaited.messages.get(_METRES)
+    return Answer(
+        inverse_depth=image_to_float(awaited.messages[_ALWAYS]),
+        depth_m=None if depth is None else image_to_float(depth),
+        published_s=awaited.published_s,
+        heard_s=awaited.heard_s,
+    )

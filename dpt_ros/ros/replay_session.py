@@ -1,0 +1,262 @@
+"""A replay from start to end: the node in its process, a player beside it, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpt_ros.bags.reader import BagError
+from dpt_ros.evaluation.load import LoadMonitor
+from dpt_ros.evaluation.timing import losses
+from dpt_ros.ros.camera_recording import CameraRecording, PlayedMessage
+from dpt_ros.ros.node_process import NodeError, NodeProcess
+from dpt_ros.ros.playback import PlaybackLog, play_in_real_time, play_lockstep
+from dpt_ros.ros.replay import Answer, ReplayPeer
+
+START_S = 180.0
+_REPORT_S = 1.3
+"""The node reports every second."""
+
+Answered = Callable[[PlayedMessage, Answer], None]
+Told = Callable[[PlayedMessage], None]
+
+
+class PublisherConflictError(RuntimeError):
+    """Somebody else publishes what the replay publishes, or answers in the node's place."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayOptions:
+    """How a recording is played.
+
+    Args:
+        rate: of playback in real time; 0: lock-step.
+        timeout_s: in lock-step, how long to wait for an answer.
+        with_metres: whether the node is expected to publish depth in metres.
+        most_pictures: stop after so many; 0: play all.
+    """
+
+    rate: float = 0.0
+    timeout_s: float = 60.0
+    with_metres: bool = False
+    most_pictures: int = 0
+
+
+@dataclasses.dataclass
+class ReplayResult:
+    """What happened, beside the answers themselves.
+
+    Args:
+        partial: why not everything was played; "" if it was.
+        why_no_metres: as the node says; "" if metres came.
+        network: the node's last report about its network.
+        stages_ms: the node's own times by name, p50 and p95: medians over its reports.
+        others as their names say.
+    """
+
+    log: PlaybackLog = dataclasses.field(default_factory=PlaybackLog)
+    partial: str = ""
+    why_no_metres: str = ""
+    losses: dict[str, int] = dataclasses.field(default_factory=dict)
+    load: dict[str, Any] = dataclasses.field(default_factory=dict)
+    network: dict[str, str] = dataclasses.field(default_factory=dict)
+    stages_ms: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def replay(
+    recording: CameraRecording,
+    parameters: Mapping[str, Any],
+    options: ReplayOptions,
+    answered: Answered,
+    told: Told,
+) -> ReplayResult:
+    """Play a recording through a node that is started for it.
+
+    What breaks off in the middle (the node ends, the recording is damaged, the user interrupts)
+    ends the replay early, with the reason in `partial`.
+
+    Args:
+        recording: is open.
+        parameters: the node's.
+        options: how to play.
+        answered: called with every picture that was answered, in the order of the recording; in
+            lock-step before the next one is played, else after all have been.
+        told: called with every picture once it was played.
+
+    Raises:
+        NodeError: the node does not start.
+        TimeoutError: it does not become active.
+        PublisherConflictError: the topics are in use.
+    """
+    parameters = {
+        **parameters,
+        "use_sim_time": True,
+        "image_transport": "compressed" if recording.is_compressed else "raw",
+    }
+    result = ReplayResult()
+    with (
+        NodeProcess(parameters) as node,
+        ReplayPeer(recording.is_compressed, options.with_metres) as peer,
+    ):
+        peer.wait_for_node(node.check, START_S)
+        if conflicts := peer.others():
+            raise PublisherConflictError(
+                f"{'; '.join(conflicts)}. Stop the others, or set ROS_DOMAIN_ID to a domain of "
+                "its own"
+            )
+        stages = _Stages(peer)
+
+        def told_and_looked(played: PlayedMessage) -> None:
+            stages.look()
+            told(played)
+
+        with LoadMonitor(node.pid) as load:
+            play = _lockstep if options.rate == 0.0 else _real_time
+            play(recording, peer, node, options, result, answered, told_and_looked)
+        _conclude(peer, node, result)
+        stages.look()
+        result.stages_ms = stages.medians()
+        if recording.is_cut_off and not result.partial:
+            result.partial = "the recording is cut off: what is whole of it was played"
+        result.load = load.summary()
+    return result
+
+
+def _lockstep(
+    recording: CameraRecording,
+    peer: ReplayPeer,
+    node: NodeProcess,
+    options: ReplayOptions,
+    result: ReplayResult,
+    answered: Answered,
+    told: Told,
+) -> None:
+    messages = _first(recording.messages(), options.most_pictures)
+    with _breaking_off(result), peer.listening():
+        playing = play_lockstep(peer, messages, node.check, options.timeout_s, result.log)
+        with contextlib.closing(playing):
+            for played, answer in playing:
+                if answer is not None:
+                    answered(played, answer)
+                told(played)
+
+
+def _real_time(
+    recording: CameraRecording,
+    peer: ReplayPeer,
+    node: NodeProcess,
+    options: ReplayOptions,
+    result: ReplayResult,
+    answered: Answered,
+    told: Told,
+) -> None:
+    """Answers are kept on disk while playing: scoring meanwhile would take the node's time."""
+    with tempfile.TemporaryDirectory(prefix="dpt_ros_replay_") as folder:
+        kept = _KeptAnswers(Path(folder))
+        with _breaking_off(result):
+            messages = _first(recording.messages(), options.most_pictures)
+            playing = play_in_real_time(
+                peer, messages, node.check, options.rate, result.log, kept.keep
+            )
+            with contextlib.closing(playing):
+                for played in playing:
+                    told(played)
+        with _breaking_off(result):
+            for played in _first(recording.messages(), options.most_pictures):
+                answer = kept.take(played.index) if played.is_image else None
+                if answer is not None:
+                    answered(played, answer)
+
+
+@contextlib.contextmanager
+def _breaking_off(result: ReplayResult) -> Iterator[None]:
+    """Note what broke a replay off, and go on with what there is."""
+    try:
+        yield
+    except (NodeError, BagError) as error:
+        result.partial = result.partial or str(error)
+    except KeyboardInterrupt:
+        result.partial = result.partial or "interrupted"
+
+
+def _conclude(peer: ReplayPeer, node: NodeProcess, result: ReplayResult) -> None:
+    """Take the node's last report."""
+    with contextlib.suppress(NodeError):
+        node.check()
+        peer.spin(_REPORT_S)
+    log = result.log
+    answered = log.timing.summary()["answered"]
+    result.losses = losses(log.published, answered, peer.node_counts())
+    result.why_no_metres = peer.why_no_metres
+    result.network = peer.network_report()
+
+
+class _Stages:
+    """The node's own times over a whole replay: it reports those of its last seconds."""
+
+    def __init__(self, peer: ReplayPeer) -> None:
+        self._peer = peer
+        self._reports: dict[str, dict[str, float]] = {}
+
+    def look(self) -> None:
+        """Take in the newest report."""
+        report = self._peer.camera_report()
+        self._reports[report.get("published frames", "0")] = {
+            key.removesuffix(" ms"): float(value)
+            for key, value in report.items()
+            if key.endswith(" ms") and not key.startswith("latency") and value != "none"
+        }
+
+    def medians(self) -> dict[str, float]:
+        """Median over the reports of each time; the first one, warming up, if there is no other."""
+        reports = [report for report in self._reports.values() if report]
+        reports = reports[1:] or reports
+        names = sorted({name for report in reports for name in report})
+        return {
+            name: round(statistics.median(r[name] for r in reports if name in r), 3)
+            for name in names
+        }
+
+
+def _first(messages: Iterator[PlayedMessage], most: int) -> Iterator[PlayedMessage]:
+    """Up to the picture before which `most` were played."""
+    for played in messages:
+        if most and played.index >= most:
+            return
+        yield played
+
+
+class _KeptAnswers:
+    """Answers on disk, until they are taken."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._times: dict[int, tuple[float, float]] = {}
+
+    def keep(self, index: int, answer: Answer) -> None:
+        """Write an answer to disk."""
+        np.save(self._path(index, "inverse"), answer.inverse_depth)
+        if answer.depth_m is not None:
+            np.save(self._path(index, "depth"), answer.depth_m)
+        self._times[index] = (answer.published_s, answer.heard_s)
+
+    def take(self, index: int) -> Answer | None:
+        """Read an answer and remove it from disk; None if there was none."""
+        times = self._times.pop(index, None)
+        if times is None:
+            return None
+        inverse, depth = self._path(index, "inverse"), self._path(index, "depth")
+        answer = Answer(np.load(inverse), np.load(depth) if depth.exists() else None, *times)
+        inverse.unlink()
+        depth.unlink(missing_ok=True)
+        return answer
+
+    def _path(self, index: int, name: str) -> Path:
+        return self._folder / f"{index}_{name}.npy"

@@ -1,0 +1,208 @@
+"""A recording through the depth node, scored live: `ros2 bag play`, node, evaluator, and RViz.
+
+ros2 launch dpt_ros replay_evaluation.launch.py bag:=my_bag model:=dpt_large
+ros2 launch dpt_ros replay_evaluation.launch.py --show-args
+
+Needs rosbag2 (`ros2 bag`); without it, `dpt-ros replay` does the same from a recording's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+    TimerAction,
+)
+from launch.conditions import IfCondition
+from launch.event_handlers import OnProcessExit, OnProcessIO
+from launch.events.process import ProcessIO
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from dpt_ros.ros.transport import widen_shared_memory
+
+# Launch arguments that become parameters of both nodes where they are given.
+SHARED = {
+    "model": "model, e.g. dpt_large or dpt_hybrid (`dpt-ros models list`)",
+    "checkpoint": "weights file of the model; without it what `dpt-ros models pull` fetched",
+    "calibration": "calibration.yaml for depth in metres, or bundled",
+    "image_transport": "raw or compressed",
+}
+NODE_ONLY = {
+    "device": "auto, cpu, cuda or cuda:N",
+    "precision": "auto, float32, float16 or bfloat16",
+}
+REPORT_S = "90"
+"""How long the evaluator may take to write its report before it is ended by force."""
+
+
+ARGUMENTS = {
+    "rate": ("1.0", "speed of playback"),
+    "image": ("/camera/image_rect", "topic of the images in the recording"),
+    "camera_info": ("", "topic of their CameraInfo; without it the one beside the images"),
+    "points": ("/lidar/points", "topic of the LiDAR's points"),
+    "rectified": ("true", "false: the images are raw, with the camera_info's distortion"),
+    "transforms": ("", "YAML file of fixed transforms, instead of those of /tf_static"),
+    "protocol": ("full", "full, kitti, nyu or zero-shot"),
+    "output": ("evaluation", "folder of the report; a new one, or an empty one"),
+    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "rviz": ("false", "true: start RViz with the errors' layout"),
+    "rviz_frame": ("camera_optical_frame", "frame that RViz shows, e.g. the images' own"),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, and what is started with them."""
+    share = Path(get_package_share_directory("dpt_ros"))
+    described = {
+        **ARGUMENTS,
+        **{name: ("", text) for name, text in {**SHARED, **NODE_ONLY}.items()},
+    }
+    arguments = [DeclareLaunchArgument("bag", description="the recording to play")]
+    arguments += [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, (default, description) in described.items()
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start, args=[share])])
+
+
+def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
+    """Both nodes, the player and RViz, for the arguments' values.
+
+    Raises:
+        RuntimeError: there is no such recording.
+    """
+    names = (*ARGUMENTS, *SHARED, *NODE_ONLY, "bag")
+    given = {name: LaunchConfiguration(name).perform(context) for name in names}
+    bag = Path(given["bag"]).expanduser()
+    if not bag.exists():
+        raise RuntimeError(f"bag: there is no recording at {bag}")
+    widen_shared_memory()  # of the player too, or pictures are lost on a busy machine
+    nodes = [depth_node(given), evaluator(given, bag)]
+    player = ExecuteProcess(
+        cmd=["ros2", "bag", "play", str(bag), "--clock", "100", "--rate", given["rate"]],
+        output="screen",
+    )
+    after = OnProcessExit(
+        target_action=player,
+        on_exit=[TimerAction(period=3.0, actions=[Shutdown(reason="the recording was played")])],
+    )
+    both = when_both_listen(player)
+    starts = [
+        RegisterEventHandler(OnProcessIO(target_action=node, on_stdout=both, on_stderr=both))
+        for node in nodes
+    ]
+    return [*nodes, rviz(given, share), RegisterEventHandler(after), *starts]
+
+
+def depth_node(given: dict[str, str]) -> Node:
+    """The node that is evaluated."""
+    own = texts({name: given[name] for name in NODE_ONLY})
+    return Node(
+        package="dpt_ros",
+        executable="depth_node",
+        name="dpt",
+        parameters=[{**shared(given), **own, "rectified": is_rectified(given)}],
+        remappings=camera_remappings(given),
+        ros_arguments=["--log-level", given["log_level"]],
+        output="screen",
+        emulate_tty=True,
+    )
+
+
+def evaluator(given: dict[str, str], bag: Path) -> Node:
+    """The node that scores, and that takes a while to write its report."""
+    own = texts(
+        {
+            "output": str(Path(given["output"]).expanduser().absolute()),
+            "protocol": given["protocol"],
+            "bag": str(bag.absolute()),
+            "samples.transforms": given["transforms"],
+            "samples.pictures": "rectified" if is_rectified(given) else "raw",
+        }
+    )
+    return Node(
+        package="dpt_ros",
+        executable="evaluator_node",
+        name="dpt_evaluator",
+        parameters=[{**shared(given), **own}],
+        remappings=[*camera_remappings(given), ("points", given["points"])],
+        ros_arguments=["--log-level", given["log_level"]],
+        output="screen",
+        emulate_tty=True,
+        sigterm_timeout=REPORT_S,
+        sigkill_timeout=REPORT_S,
+    )
+
+
+def rviz(given: dict[str, str], share: Path) -> Node:
+    """RViz with the layout for errors, where it is asked for."""
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=[
+            *("-d", str(share / "config" / "dpt_ros_evaluation.rviz")),
+            *("-f", given["rviz_frame"]),
+        ],
+        parameters=[{"use_sim_time": True}],
+        remappings=[("/image_rect", image_topic(given)), ("/lidar/points", given["points"])],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+        output="screen",
+    )
+
+
+def shared(given: dict[str, str]) -> dict[str, bool | ParameterValue]:
+    """Parameters of both nodes."""
+    is_compressed = given["image"].endswith("/compressed")
+    transport = given["image_transport"] or ("compressed" if is_compressed else "")
+    values = texts({**{name: given[name] for name in SHARED}, "image_transport": transport})
+    return {"use_sim_time": True, **values}
+
+
+def image_topic(given: dict[str, str]) -> str:
+    """The images' topic, without the transport's name."""
+    return given["image"].removesuffix("/compressed")
+
+
+def camera_remappings(given: dict[str, str]) -> list[tuple[str, str]]:
+    """From the nodes' names to the recording's."""
+    image = image_topic(given)
+    camera_info = given["camera_info"] or f"{image.rpartition('/')[0]}/camera_info"
+    return [
+        ("image_rect/compressed", f"{image}/compressed"),
+        ("image_rect", image),
+        ("camera_info", camera_info),
+    ]
+
+
+def is_rectified(given: dict[str, str]) -> bool:
+    """Whether P of camera_info applies, else K and D."""
+    return given["rectified"].lower() in ("true", "1")
+
+
+def when_both_listen(player: ExecuteProcess) -> Callable[[ProcessIO], ExecuteProcess | None]:
+    """Starts the player once both nodes have said that they listen: models take a while to load."""
+    listening: set[str] = set()
+
+    def look(event: ProcessIO) -> ExecuteProcess | None:
+        if b"listening to" not in event.text or event.process_name in listening:
+            return None
+        listening.add(event.process_name)
+        return player if len(listening) == 2 else None
+
+    return look
+
+
+def texts(values: dict[str, str]) -> dict[str, ParameterValue]:
+    """What was given, typed: a model or folder that looks like a number stays text."""
+    return {name: ParameterValue(value, value_type=str) for name, value in values.items() if value}
