@@ -36,22 +36,24 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.inference.device import choose_device
 
     device = torch.device(choose_device(options.device)[0])
-    rates: dict[str, float] = {}
+    rates: dict[str, list[float]] = {}
     rows: list[dict[str, Any]] = []
     for structure in options.models:
         contestants = _contestants(structure, device, options)
         flops = _count_flops(structure, options.size)
-        _time(contestants, device, options.rounds)
-        for contestant in contestants:
-            dtype = contestant.precision
-            if dtype not in rates:
-                rates[dtype] = matrix_rate(device, getattr(torch, dtype))
-            rows.append(_row(structure, contestant, flops, rates[dtype]))
+        measured = _time(contestants, device, options.rounds)
+        for dtype, values in measured.items():
+            rates.setdefault(dtype, []).extend(values)
+        rows += [_row(structure, c, flops, measured[c.precision]) for c in contestants]
         _add_ratios(rows, structure)
         _print(rows, structure)
         del contestants
-    for dtype, rate in rates.items():
-        print(f"matrix-product rate of this machine in {dtype}: {rate / 1e12:.3f} TFLOP/s")
+    for dtype, values in rates.items():
+        low, middle, high = (f"{v / 1e12:.3f}" for v in _spread(values))
+        print(
+            f"matrix-product rate of this machine in {dtype}: median {middle} TFLOP/s, "
+            f"{low} to {high} over the rounds"
+        )
     if options.json:
         Path(options.json).write_text(
             json.dumps({"matrix_flops": rates, "rows": rows}, indent=1), encoding="utf-8"
@@ -59,16 +61,24 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large square matrix product: the best of several."""
-    side = _MATRIX_SIDE[device.type]
-    a = torch.randn(side, side, device=device).to(dtype)
-    b = torch.randn(side, side, device=device).to(dtype)
-    out = torch.empty_like(a)
-    best = float("inf")
-    for _ in range(8):
-        best = min(best, _seconds(lambda: torch.mm(a, b, out=out), device))
-    return 2.0 * side**3 / best
+class MatrixProduct:
+    """A large square matrix product, to measure what the machine can do at the moment."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self._device = device
+        self._side = _MATRIX_SIDE[device.type]
+        self._a = torch.randn(self._side, self._side, device=device).to(dtype)
+        self._b = torch.randn(self._side, self._side, device=device).to(dtype)
+        self._out = torch.empty_like(self._a)
+
+    def rate(self) -> float:
+        """FLOP/s now: the best of three."""
+        call = lambda: torch.mm(self._a, self._b, out=self._out)  # noqa: E731
+        return 2.0 * self._side**3 / min(_seconds(call, self._device) for _ in range(3))
+
+
+def _spread(values: list[float]) -> tuple[float, float, float]:
+    return min(values), statistics.median(values), max(values)
 
 
 def _contestants(
@@ -144,8 +154,16 @@ def _count_flops(structure: str, size: tuple[int, int]) -> int:
 
 
 @torch.inference_mode()
-def _time(contestants: list[Contestant], device: torch.device, rounds: int) -> None:
+def _time(
+    contestants: list[Contestant], device: torch.device, rounds: int
+) -> dict[str, list[float]]:
+    """Time each in turn; returns each round's matrix-product rate, of every precision in use.
+
+    The rate is taken in the rounds, as machines change their pace from one minute to the next.
+    """
     from tqdm import tqdm
+
+    precisions = dict.fromkeys(contestant.precision for contestant in contestants)
 
     for contestant in contestants:
         before_mib = _allocated_mib(device)
@@ -156,9 +174,14 @@ def _time(contestants: list[Contestant], device: torch.device, rounds: int) -> N
         if device.type == "cuda":
             peak_mib = torch.cuda.max_memory_allocated(device) / 2**20
             contestant.memory_mib = contestant.weights_mib + peak_mib - before_mib
+    products = {name: MatrixProduct(device, getattr(torch, name)) for name in precisions}
+    rates: dict[str, list[float]] = {name: [] for name in precisions}
     for _ in tqdm(range(rounds), unit="round", file=sys.stderr, leave=False):
         for contestant in contestants:
             contestant.seconds.append(_seconds(contestant.call, device))
+        for name, product in products.items():
+            rates[name].append(product.rate())
+    return rates
 
 
 def _allocated_mib(device: torch.device) -> float:
@@ -175,7 +198,7 @@ def _seconds(call: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def _row(structure: str, contestant: Contestant, flops: int, rate: float) -> dict[str, Any]:
+def _row(structure: str, contestant: Contestant, flops: int, rates: list[float]) -> dict[str, Any]:
     p50 = statistics.median(contestant.seconds)
     ordered = sorted(contestant.seconds)
     p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
@@ -185,7 +208,10 @@ def _row(structure: str, contestant: Contestant, flops: int, rate: float) -> dic
         "precision": contestant.precision,
         "p50_ms": 1e3 * p50,
         "p95_ms": 1e3 * p95,
-        "share_of_matrix_rate": flops / p50 / rate,
+        # Each run beside the rate of its own round.
+        "share_of_matrix_rate": statistics.median(
+            flops / seconds / rate for seconds, rate in zip(contestant.seconds, rates, strict=True)
+        ),
         "memory_mib": contestant.memory_mib,
     }
 

@@ -1,4 +1,4 @@
-"""`dpt-ros demo`: the real node on the user's pictures, over DDS, with its answers on disk."""
+"""`dpt-ros demo`: the real node on a synthetic drive or on the user's pictures, over DDS."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ if TYPE_CHECKING:
     from dpt_ros.ros.player import Player
 
 _EXAMPLE = """examples:
+  dpt-ros demo
   dpt-ros demo my_pictures
   dpt-ros demo drive.mp4 --model dpt_large
   dpt-ros demo my_bag --calibration calibration.yaml
+
+Without an input a synthetic robot drives through a rendered world with camera and LiDAR, and the
+bundled model's depth is scored while it drives. In the output folder then:
+  report.html     what came out, with pictures
+  animation.webp  camera, depth, LiDAR and cloud of the drive
+  depth/*.png     depth in millimetres (16 bits) and in colours
+  points.ply      the node's points, in metres
 
 The model's weights are fetched when they are missing. In the output folder, for every picture:
   NAME.png   the picture beside the node's colour map of inverse depth
@@ -31,21 +39,41 @@ def add_parser(subparsers: Any) -> None:
 
     parser = subparsers.add_parser(
         "demo",
-        help="the real node on your pictures, video or bag",
-        description="Start the real node in a process of its own, publish your pictures to it, and "
-        "write what it publishes.",
+        help="the real node on a synthetic drive, or on your pictures, video or bag",
+        description="Start the real node in a process of its own, let a synthetic robot drive or "
+        "publish your pictures to it, and write what it publishes.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("input", help="picture, folder of pictures, video, or rosbag2")
+    parser.add_argument(
+        "input", nargs="?", help="picture, folder of pictures, video, or rosbag2 (default: a drive)"
+    )
     parser.add_argument("--out", default="demo_output", help="output folder (default: %(default)s)")
     add_model_options(parser)
     add_source_options(parser)
-    parser.add_argument("--calibration", default="", help="calibration.yaml for metres")
-    parser.set_defaults(func=run)
+    parser.add_argument("--calibration", default="", help="calibration.yaml for metres, or bundled")
+    drive = parser.add_argument_group("the synthetic drive")
+    drive.add_argument("--kind", default="corridor", help="room, corridor, street or yard")
+    drive.add_argument("--seed", type=int, default=0, help="another seed is another world")
+    drive.add_argument("--seconds", type=float, default=24.0, help="length (default: %(default)s)")
+    drive.add_argument("--rate", type=float, default=4.0, help="pictures a second (%(default)s)")
+    # The model depends on the input.
+    parser.set_defaults(func=run, model=None)
 
 
 def run(options: argparse.Namespace) -> int:
+    """Drive, or play every picture through the node; 0, or 1 where nothing was answered."""
+    from dpt_ros.inference.settings import InferenceSettings
+
+    if options.input is None:
+        from dpt_ros.cli.demo_drive import run_drive
+
+        return run_drive(options)
+    options.model = options.model or InferenceSettings().model
+    return _run_pictures(options)
+
+
+def _run_pictures(options: argparse.Namespace) -> int:
     """Play every picture through the node; returns 0, or 1 where none was answered."""
     from dpt_ros.cli.sources import Source
     from dpt_ros.ros.node_process import NodeProcess, isolate
@@ -72,11 +100,16 @@ def run(options: argparse.Namespace) -> int:
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The node's parameters; fetches the model's weights where they are missing."""
-    checkpoint = options.checkpoint or _weights(options.model)
+    from dpt_ros.inference.metres import find_calibration
+
+    checkpoint = options.checkpoint or weights_of(options.model)
+    calibration = ""
+    if options.calibration:
+        calibration = str(find_calibration(options.calibration, options.model).resolve())
     return {
         "model": options.model,
         "checkpoint": str(Path(checkpoint).expanduser().resolve()),
-        "calibration": str(Path(options.calibration).resolve()) if options.calibration else "",
+        "calibration": calibration,
         "device": options.device,
         "precision": options.precision,
         "compile": options.compile,
@@ -85,7 +118,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _weights(model: str) -> Path:
+def weights_of(model: str) -> Path:
     """The model's weights file, fetched first if it is not here."""
     from dpt_ros.cli.models import ProgressBars
     from dpt_ros.model.cards import load_card

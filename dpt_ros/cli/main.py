@@ -11,7 +11,18 @@ from collections.abc import Sequence
 
 from dpt_ros import __version__
 
-_COMMANDS = ("models", "predict", "demo", "bench")
+_COMMANDS = (
+    "models",
+    "predict",
+    "demo",
+    "dataset",
+    "fit",
+    "train",
+    "evaluate",
+    "replay",
+    "bench",
+    "synthetic",
+)
 _ROS_MODULES = ("rclpy", "ament_index_python", "rosidl_parser", "rpyutils")
 _PIP_NAMES = {"cv2": "opencv-python", "yaml": "PyYAML"}
 """Of modules that pip knows under another name."""
@@ -35,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.INFO, format="%(message)s"
     )
+    for chatty in ("matplotlib", "PIL"):  # tell of every font and every chunk of a file
+        logging.getLogger(chatty).setLevel(logging.INFO)
     try:
         return int(options.func(options) or 0)
     except KeyboardInterrupt:

@@ -58,22 +58,10 @@ def add_parser(subparsers: Any) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The options that choose a model and how it runs."""
-    from dpt_ros.config import list_settings
+    from dpt_ros.cli.options import add_settings
     from dpt_ros.inference.settings import InferenceSettings
 
-    for item in list_settings(InferenceSettings):
-        name, text = f"--{item.name.replace('_', '-')}", item.description.replace("%", "%%")
-        if item.type is bool:
-            action = argparse.BooleanOptionalAction
-            parser.add_argument(name, action=action, default=item.default, help=text)
-        else:
-            parser.add_argument(
-                name,
-                type=item.type,
-                default=item.default,
-                choices=item.choices or None,
-                help=f"{text} (default: {item.default})" if item.default else text,
-            )
+    add_settings(parser, InferenceSettings)
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 BAG_SUFFIXES = (".mcap", ".db3")
 
-_CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -173,13 +171,14 @@ class Source:
 
     def _bag(self) -> Iterator[Picture]:
         from dpt_ros.bags.reader import IMAGE_TYPES, BagReader
+        from dpt_ros.bags.topics import camera_info_topic, is_rectified
         from dpt_ros.messages.decode import MessageError, image_to_rgb
 
         with BagReader(self.path) as bag:
             topic = bag.find_topic(IMAGE_TYPES, self._image_topic)
-            info_topic = None if self._camera_info else _camera_info_topic(bag, topic)
+            info_topic = None if self._camera_info else camera_info_topic(bag, topic)
             info = self._camera_info or _first(bag, info_topic)
-            is_rectified = "rect" in topic.removesuffix("/compressed").rsplit("/", 1)[-1]
+            by_name = is_rectified(topic)
             index = 0
             for message in bag.messages(topic, *([info_topic] if info_topic else [])):
                 if message.topic == info_topic:
@@ -190,20 +189,11 @@ class Source:
                 except MessageError as error:
                     self.skipped.append(f"{topic} at {message.stamp_ns} ns: {error}")
                     continue
-                camera = self._camera(info, rgb.shape[1], rgb.shape[0], is_rectified)
+                camera = self._camera(info, rgb.shape[1], rgb.shape[0], by_name)
                 # Stamps may repeat, or all be 0.
                 name = self._unique(f"{self.path.stem}_{message.stamp_ns}", f"{index:06d}")
                 index += 1
                 yield Picture(name, rgb, message.stamp_ns, camera)
-
-
-def _camera_info_topic(bag: BagReader, image_topic: str) -> str | None:
-    """The camera_info beside an image topic, else the only one of the bag."""
-    names = [topic.name for topic in bag.topics_of([_CAMERA_INFO]) if topic.count]
-    sibling = image_topic.removesuffix("/compressed").rsplit("/", 1)[0] + "/camera_info"
-    if sibling in names:
-        return sibling
-    return names[0] if len(names) == 1 else None
 
 
 def _first(bag: BagReader, topic: str | None) -> Any:

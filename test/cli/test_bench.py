@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dpt_ros.cli.bench import positive, size
-from dpt_ros.cli.bench_network import _reference_layout, matrix_rate
+from dpt_ros.cli.bench_network import MatrixProduct, _reference_layout
 from dpt_ros.cli.main import main
 
 
@@ -24,8 +24,8 @@ def test_the_network_is_timed_beside_the_matrix_product_rate(tmp_path, capsys):
 
 def test_the_matrix_rate_counts_two_operations_a_product(monkeypatch):
     monkeypatch.setattr("dpt_ros.cli.bench_network._seconds", lambda call, device: 0.5)
-    rate = matrix_rate(torch.device("cpu"), torch.float32)
-    assert rate == pytest.approx(2 * 2048**3 / 0.5)
+    product = MatrixProduct(torch.device("cpu"), torch.float32)
+    assert product.rate() == pytest.approx(2 * 2048**3 / 0.5)
 
 
 def test_a_folder_that_is_no_reference_is_refused(tmp_path, capsys):

@@ -50,7 +50,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def make() -> DPT:
-    return create_model("dpt_tiny", **SMALL)
+    return create_model("dpt_base", **SMALL)
 
 
 def write_card(folder: Path, source: Path, sha256: str | None = None, url: str = "") -> Path:
@@ -58,7 +58,7 @@ def write_card(folder: Path, source: Path, sha256: str | None = None, url: str =
     overrides = "\n".join(f"  {key}: {value}" for key, value in SMALL.items())
     sha256 = file_sha256(source) if sha256 is None else sha256
     path.write_text(
-        f"name: small\nstructure: dpt_tiny\nstructure_overrides:\n{overrides}\n"
+        f"name: small\nstructure: dpt_base\nstructure_overrides:\n{overrides}\n"
         f"file: {source.name}\nsha256: '{sha256}'\nlicense: MIT (me)\n"
         f"output: {{kind: metric_inverse_depth, scale: 0.5, shift: 0.1}}\n"
         + (f"url: {url}\n" if url else "")
@@ -108,7 +108,7 @@ def test_pull_verify_convert(
 
     assert run("verify", card) == 0
     text = capsys.readouterr().out
-    assert "ok: dpt_tiny, readout project" in text
+    assert "ok: dpt_base, readout project" in text
     assert file_sha256(source) in text
 
     output = tmp_path / "small.safetensors"
@@ -189,7 +189,13 @@ def test_verify_finds_a_wrong_hash(
     assert f"wrong SHA-256: got {file_sha256(source)[:8]}" in capsys.readouterr().err
 
 
-def test_verify_with_nothing_here(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_verify_with_nothing_here(
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dpt_ros.model.weights.cards_folder", lambda: tmp_path)  # no bundled ones
     assert run("verify") == 0
     assert f"there are no weights in {folder}" in capsys.readouterr().out
 

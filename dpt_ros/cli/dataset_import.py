@@ -1,0 +1,112 @@
+"""`dpt-ros dataset import`: KITTI and plain folders, source by source, with a progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dpt_ros.bags.importers.foreign import ForeignSource
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import what was named; returns 0, or 1 where a source gave nothing."""
+    from tqdm import tqdm
+
+    from dpt_ros.bags.dataset import DatasetWriter
+    from dpt_ros.bags.importers.foreign import ForeignDataError, import_source
+    from dpt_ros.cli.dataset_show import print_source, write_json
+
+    sources, made_with = _kitti(options) if options.kitti else _folders(options)
+    built: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    dense = bool(options.dense and not options.kitti)
+    with (
+        DatasetWriter(options.out, dense=dense, options=made_with) as writer,
+        tqdm(total=sum(source.total for source in sources), unit="picture", file=sys.stderr) as bar,
+    ):
+        done = dict(writer.sources)
+        before = 0
+        for source in sources:
+
+            def show(count: int, _total: int, before: int = before) -> None:
+                bar.n = before + count
+                bar.refresh()
+
+            before += source.total
+            if source.name in done:
+                _check_same(source, done[source.name])
+                continue
+            try:
+                built[source.name] = import_source(source, writer, options.overlays, show)
+            except ForeignDataError as error:
+                failed[source.name] = str(error)
+    for name in done:
+        print(f"{name}: is finished already")
+    for name, info in built.items():
+        print_source(name, info)
+    for name, reason in failed.items():
+        print(f"{name}: failed: {reason}", file=sys.stderr)
+    samples = sum(info["samples"] for info in built.values())
+    print(f"{samples} samples of {len(built)} sources -> {options.out}")
+    if options.json:
+        result = {"built": built, "finished_before": [*done], "failed": failed, "samples": samples}
+        write_json(Path(options.json), result)
+    return 1 if failed else 0
+
+
+def _check_same(source: ForeignSource, info: Any) -> None:
+    from dpt_ros.bags.dataset import DatasetError
+
+    if info.get("path") != str(source.path.absolute()):
+        raise DatasetError(
+            f"the data set has a source {source.name!r} from {info.get('path')}, not from "
+            f"{source.path.absolute()}: name another folder with --out, or rename one of them"
+        )
+
+
+def _kitti(options: argparse.Namespace) -> tuple[list[ForeignSource], dict[str, Any]]:
+    from dpt_ros.bags.importers.kitti import find_kitti
+    from dpt_ros.cli.options import read_settings
+    from dpt_ros.config import values_of
+    from dpt_ros.geometry.lidar_settings import LidarSettings
+
+    settings = read_settings(options, LidarSettings, prefix="lidar.")
+    made_with = {
+        "kind": "kitti",
+        "camera": options.kitti_camera,
+        "min_points": options.min_points,
+        **{f"lidar.{name}": value for name, value in values_of(settings).items()},
+    }
+    sources = find_kitti(options.kitti, options.kitti_camera, settings, options.min_points)
+    return sources, made_with
+
+
+def _folders(options: argparse.Namespace) -> tuple[list[ForeignSource], dict[str, Any]]:
+    from dpt_ros.bags.importers.folder import find_folder
+    from dpt_ros.cli.sources import read_camera_file
+    from dpt_ros.messages.camera_info import camera_from_info
+
+    if options.depth_scale is None or options.camera is None:
+        raise ValueError(
+            "--folder needs --depth-scale (metres of one unit of depth, such as 0.001) and "
+            "--camera (the camera_info YAML of the pictures)"
+        )
+    camera = camera_from_info(read_camera_file(options.camera), options.rectified)
+    sources = [
+        find_folder(
+            folder, camera, options.depth_scale, options.images, options.depth, options.min_points
+        )
+        for folder in options.folder
+    ]
+    names = [source.name for source in sources]
+    if len(set(names)) < len(names):
+        raise ValueError(f"got folders of the same name ({', '.join(names)}): rename one of them")
+    made_with = {
+        "kind": "folder",
+        "depth_scale_m": options.depth_scale,
+        "min_points": options.min_points,
+    }
+    return sources, made_with

@@ -1,0 +1,205 @@
+"""`dpt-ros demo` without an input: a synthetic robot drives, and depth is scored meanwhile."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dpt_ros.cli.animation import Animation
+    from dpt_ros.ros.node_process import NodeProcess
+    from dpt_ros.ros.watcher import Watcher
+
+MODEL = "dpt_tiny"
+_WAIT_S = 240.0
+_STOP_S = 90.0
+_PERIOD_S = 1.0
+_DEPTH_PICTURES = 8
+
+
+def run_drive(options: argparse.Namespace) -> int:
+    """Drive, and leave report, animation, depth and points in the output folder."""
+    from dpt_ros.evaluation.output_folder import OutputFolder
+    from dpt_ros.ros.node_process import isolate
+
+    parameters = _parameters(options)
+    folder = OutputFolder(options.out, force=True)
+    isolate()
+    with folder:
+        products = _Products(folder.work, round(options.seconds * options.rate))
+        summary = _drive(options, parameters, folder.work, products)
+        products.finish(options.rate)
+    print(summary)
+    for name in sorted(path.name for path in folder.path.iterdir()):
+        print(f"  {folder.path / name}")
+    return 0 if products.count else 1
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """What depth node and evaluator share; metres come from the bundled calibration if it fits."""
+    from dpt_ros.cli.demo import weights_of
+    from dpt_ros.config import share_folder
+    from dpt_ros.geometry.calibration import CalibrationError
+    from dpt_ros.inference.metres import find_calibration
+
+    model = options.model or MODEL
+    bundled = share_folder() / "models" / f"{model}.safetensors"
+    checkpoint = options.checkpoint or (bundled if bundled.is_file() else weights_of(model))
+    calibration = options.calibration
+    if not calibration and not options.checkpoint:
+        with contextlib.suppress(CalibrationError):
+            calibration = str(find_calibration("bundled", model))
+    if not calibration:
+        print("no calibration: depth stays relative, and there are no points", file=sys.stderr)
+    return {
+        "model": model,
+        "checkpoint": str(Path(checkpoint).expanduser().resolve()),
+        "calibration": str(Path(calibration).resolve()) if calibration else "",
+        "use_sim_time": True,
+    }
+
+
+def _drive(
+    options: argparse.Namespace, shared: dict[str, Any], work: Path, products: _Products
+) -> str:
+    """Run the three processes, and watch them until the robot has arrived."""
+    from dpt_ros.ros.node_process import NodeProcess
+    from dpt_ros.ros.watcher import CLOUD, IMAGE, Watcher
+
+    node_only = {"device": options.device, "precision": options.precision}
+    robot_arguments = ["--kind", options.kind, "--seed", str(options.seed)]
+    robot_arguments += ["--seconds", str(options.seconds), "--rate", str(options.rate)]
+    topics = {
+        "camera": ("image_rect", IMAGE),
+        "depth": ("/dpt/depth/image_rect", IMAGE),
+        "truth": ("/dpt_evaluator/truth/image_rect", IMAGE),
+        "points": ("/dpt/points", CLOUD),
+    }
+    scores = work / "scores"
+    robot = NodeProcess({}, robot_arguments, "dpt_ros.cli.demo_robot", is_node=False)
+    node = NodeProcess({**shared, **node_only})
+    evaluator = NodeProcess({**shared, "output": str(scores)}, module="dpt_ros.ros.evaluator_main")
+    with robot, node, evaluator, Watcher(topics, products.add) as watcher:
+        _watch(watcher, robot, node, evaluator)
+        evaluator.stop(_STOP_S)
+        said = evaluator.log()
+    if scores.is_dir():
+        for path in scores.iterdir():
+            path.replace(work / path.name)
+        scores.rmdir()
+    return "\n".join(line for line in said.splitlines() if line.startswith(("live:", "  ")))
+
+
+def _watch(watcher: Watcher, robot: NodeProcess, node: NodeProcess, evaluator: NodeProcess) -> None:
+    """Show how it goes, once a second, until the robot has arrived.
+
+    Raises:
+        NodeError: a process ended before that.
+        TimeoutError: nothing happened for too long.
+    """
+    from dpt_ros.ros.node_process import NodeError
+
+    told_s, changed_s, before = 0.0, time.monotonic(), ""
+    is_terminal = sys.stderr.isatty()
+    while True:
+        watcher.spin_once(0.1)
+        now_s = time.monotonic()
+        if now_s - told_s < _PERIOD_S:
+            continue
+        told_s = now_s
+        lines = robot.log().strip().splitlines()
+        state = lines[-1] if lines else "starting"
+        if state == "arrived":
+            break
+        node.check()
+        evaluator.check()
+        if robot.has_ended():
+            raise NodeError(f"the robot ended early:\n{robot.log().strip()}")
+        if state != before:
+            before, changed_s = state, now_s
+        if now_s - changed_s > _WAIT_S:
+            raise TimeoutError(f"nothing has happened for {_WAIT_S:g} s: {state}")
+        text = f"{state:<24} {_status(watcher.diagnostics)}"
+        print(
+            f"\r{text:<100}" if is_terminal else text,
+            end="" if is_terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+    if is_terminal:
+        print(file=sys.stderr)
+
+
+def _status(diagnostics: dict[str, dict[str, str]]) -> str:
+    scores = diagnostics.get("dpt_evaluator: scores", {})
+    if not scores or scores.get("frames") in (None, "0"):
+        return "the node is starting" if "dpt: camera" not in diagnostics else "waiting"
+    return (
+        f"{scores['rate Hz']} Hz  latency {scores['latency p50 ms']} ms  "
+        f"AbsRel {scores['AbsRel']} ({scores['alignment']})  {scores['frames scored']} scored"
+    )
+
+
+class _Products:
+    """Animation, depth pictures and points, made while messages come.
+
+    Args:
+        folder: where they are written.
+        expected: how many pictures the robot takes.
+    """
+
+    def __init__(self, folder: Path, expected: int) -> None:
+        from dpt_ros.cli.animation import Animation
+
+        self._folder = folder
+        self._stride = max(expected // _DEPTH_PICTURES, 1)
+        self._animation: Animation = Animation()
+        self._clouds: list[Any] = []
+        self.count = 0
+
+    def add(self, messages: dict[str, Any]) -> None:
+        """Take in camera, depth, truth and points of one stamp."""
+        import numpy as np
+
+        from dpt_ros.messages.decode import image_to_rgb
+        from dpt_ros.messages.depth_image import image_to_float
+
+        rgb, cloud = image_to_rgb(messages["camera"]), messages["points"]
+        depth_m, truth_m = (image_to_float(messages[name]) for name in ("depth", "truth"))
+        points = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
+        self._animation.add(rgb, depth_m, truth_m, points)
+        if self.count % self._stride == 0:
+            self._write_depth(depth_m)
+            self._clouds = [points]
+        self.count += 1
+
+    def finish(self, rate_hz: float) -> None:
+        """Write what is made of all frames."""
+        from dpt_ros.cli.ply import write_ply
+
+        if not self.count:
+            return
+        self._animation.save(self._folder / "animation.webp", rate_hz)
+        write_ply(self._folder / "points.ply", self._clouds[-1], "metres, camera frame")
+
+    def _write_depth(self, depth_m: Any) -> None:
+        import cv2
+        import numpy as np
+
+        from dpt_ros.evaluation.pictures import color_limits, depth_picture
+
+        millimetres = np.where(np.isfinite(depth_m) & (depth_m > 0), depth_m * 1000.0, 0.0)
+        folder = self._folder / "depth"
+        folder.mkdir(exist_ok=True)
+        pictures = {
+            "mm": np.clip(np.rint(millimetres), 0, 65535).astype(np.uint16),
+            "color": cv2.cvtColor(depth_picture(depth_m, color_limits(depth_m)), cv2.COLOR_RGB2BGR),
+        }
+        for name, pixels in pictures.items():
+            path = folder / f"{self.count:04d}_{name}.png"
+            if not cv2.imwrite(str(path), pixels):
+                raise OSError(f"{path}: could not be written")

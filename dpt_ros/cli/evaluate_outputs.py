@@ -1,0 +1,128 @@
+"""What `dpt-ros evaluate` leaves behind: its folder's files, and its words on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from dpt_ros.bags.dataset_format import told_if_full, write_atomically
+from dpt_ros.evaluation.evaluation_report import build_report
+from dpt_ros.evaluation.models import EvaluatedModel
+from dpt_ros.evaluation.recordings import Recording
+from dpt_ros.evaluation.run import Evaluation
+from dpt_ros.evaluation.tables import frames_csv, identity, json_text, summary_csv, to_json
+
+RESULTS = "evaluation.json"
+
+_OURS = {RESULTS, "report.html", "summary.csv", "frames.csv", "kept"}
+_COLUMNS = (("abs_rel", "AbsRel"), ("rmse", "RMSE [m]"), ("si_log", "SILog"), ("delta1", "delta1"))
+
+
+def check_folder(out: Path, force: bool) -> None:
+    """Refuse a folder that holds something else than an evaluation.
+
+    Raises:
+        FileExistsError: says what is there and what to do.
+    """
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out}: is a file; name a folder with --out")
+    others = sorted(p.name for p in out.glob("*") if p.name not in _OURS) if out.exists() else []
+    others = [name for name in others if not name.startswith(".")]
+    if others and not (out / RESULTS).exists() and not force:
+        raise FileExistsError(
+            f"{out}: holds {', '.join(others[:3])} and no evaluation; name an empty or a new "
+            "folder with --out, or write into it with --force"
+        )
+
+
+def check_same(
+    out: Path, recordings: Sequence[Recording], models: Sequence[EvaluatedModel]
+) -> None:
+    """Refuse a folder with results of other inputs or models.
+
+    Raises:
+        FileExistsError: says what to do.
+    """
+    if not (out / RESULTS).exists():
+        return
+    try:
+        there = json.loads((out / RESULTS).read_text(encoding="utf-8"))
+        # As it is after having been written and read.
+        wanted = json.loads(json.dumps(identity(recordings, models)))
+        same = all(there[key] == value for key, value in wanted.items())
+    except (ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise FileExistsError(
+            f"{out}: holds the evaluation of other inputs or models; name another folder with "
+            "--out, or replace it with --force (predictions are kept apart, and stay)"
+        )
+
+
+def write_results(evaluation: Evaluation, out: Path, options: argparse.Namespace) -> None:
+    """Write the folder's files, each whole or not at all; the JSON, which says done, last."""
+    page = build_report(evaluation, options.show)
+    texts = {
+        "report.html": (page.html(), options.html),
+        "summary.csv": (summary_csv(evaluation), options.csv),
+        "frames.csv": (frames_csv(evaluation), None),
+        RESULTS: (json_text(to_json(evaluation)), options.json),
+    }
+    with told_if_full(out):
+        for name, (text, another) in texts.items():
+            for path in [out / name, *([Path(another)] if another else [])]:
+                write_atomically(path, text.encode())
+
+
+def warnings(evaluation: Evaluation) -> list[str]:
+    """What to know of the inputs and models before believing the figures."""
+    listed: list[str] = []
+    for recording in evaluation.recordings:
+        listed += [
+            text if str(recording.path) in text else f"{recording.path}: {text}"
+            for text in recording.warnings
+        ]
+        listed += [
+            f"{recording.path}: left out {count} x {reason}"
+            for reason, count in recording.rejected.items()
+        ]
+    listed += evaluation.troubles()
+    for result in evaluation.results:
+        listed += [
+            f"{result.model.label}, {s.alignment} ({s.protocol}): {s.flat} of {s.frames} frames "
+            "taken as flat, as no positive scale fits them"
+            for s in result.summaries
+            if s.flat
+        ]
+    return listed
+
+
+def told(evaluation: Evaluation) -> str:
+    """The results as text: a table for every protocol, then what is missing."""
+    if not evaluation.has_truth:
+        return "no depth was measured in these frames: the report has pictures and no figures"
+    lines: list[str] = []
+    missing: list[str] = []
+    networks = [result for result in evaluation.results if not result.model.is_baseline]
+    of_models = {s.alignment for result in networks for s in result.summaries if s.frames}
+    width = max(len(result.model.label) for result in evaluation.results)
+    for protocol in evaluation.plan.protocols:
+        head = "".join(f"{name:>10}" for _, name in _COLUMNS)
+        lines += [protocol.meaning, f"  {'':{width}}  {'alignment':13} frames{head}"]
+        for result in evaluation.results:
+            for summary in result.summaries:
+                alone = result.model.is_baseline and summary.alignment not in of_models
+                if summary.protocol != protocol.name or alone:
+                    continue
+                name = f"  {result.model.label:{width}}  {summary.alignment:13}"
+                values = "".join(f"{summary.metrics[key]:10.4f}" for key, _ in _COLUMNS)
+                if summary.frames:
+                    lines.append(f"{name} {summary.frames:6}{values}")
+                else:
+                    missing.append(
+                        f"no figures for {result.model.label}, {summary.alignment}: "
+                        f"{summary.why_not}"
+                    )
+    return "\n".join([*lines, *dict.fromkeys(missing)])

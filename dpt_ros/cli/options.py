@@ -1,0 +1,79 @@
+"""Command-line options from settings: the same names, defaults, ranges and meanings. No torch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from dpt_ros.config import Setting
+
+Config = TypeVar("Config")
+
+
+def add_settings(
+    parser: Any, config_class: type, *, prefix: str = "", leave_out: Collection[str] = ()
+) -> None:
+    """Declare an option for every setting of a dataclass.
+
+    A setting `depth.near_m` becomes `--depth.near-m`; a bool also has its `--no-...`.
+
+    Args:
+        parser: an argparse parser or group.
+        config_class: a frozen dataclass of settings.
+        prefix: put before every name, such as "lidar.".
+        leave_out: names of settings that get no option and keep their default.
+    """
+    from dpt_ros.config import list_settings
+
+    for item in list_settings(config_class):
+        if item.name in leave_out:
+            continue
+        destination = f"{prefix}{item.name}"
+        flag = f"--{destination.replace('_', '-')}"
+        text = item.description.replace("%", "%%")
+        if item.type is bool:
+            action = argparse.BooleanOptionalAction
+            parser.add_argument(
+                flag, dest=destination, action=action, default=item.default, help=text
+            )
+        else:
+            parser.add_argument(
+                flag,
+                dest=destination,
+                type=_parser_of(item),
+                default=item.default,
+                choices=item.choices or None,
+                metavar=None if item.choices else item.name.rpartition(".")[2].upper(),
+                help=text if item.default == "" else f"{text} (default: {item.default})",
+            )
+
+
+def read_settings(
+    options: argparse.Namespace, config_class: type[Config], *, prefix: str = ""
+) -> Config:
+    """The dataclass that the options of `add_settings` ask for.
+
+    Raises:
+        ConfigError: a value out of range, or values that do not go together.
+    """
+    from dpt_ros.config import build, list_settings
+
+    given = vars(options)
+    names = [item.name for item in list_settings(config_class)]
+    values = {name: given[f"{prefix}{name}"] for name in names if f"{prefix}{name}" in given}
+    return build(config_class, values)
+
+
+def _parser_of(item: Setting) -> Any:
+    def parse(text: str) -> Any:
+        from dpt_ros.config import ConfigError
+
+        try:
+            return item.check(item.type(text))
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    parse.__name__ = item.type.__name__  # argparse names it in its message
+    return parse

@@ -1,0 +1,238 @@
+"""`dpt-ros replay`: a recording played through the running node, its depth scored on the way."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dpt_ros.evaluation.known import KnownMetres
+    from dpt_ros.evaluation.live import LiveEvaluation, LiveFrame
+    from dpt_ros.evaluation.replay_report import ReplayFacts
+    from dpt_ros.evaluation.truth import Truth
+    from dpt_ros.inference.identity import ModelIdentity
+    from dpt_ros.ros.camera_recording import CameraRecording, PlayedMessage
+    from dpt_ros.ros.replay import Answer
+    from dpt_ros.ros.replay_session import ReplayResult
+
+_EXAMPLE = """examples:
+  dpt-ros replay my_bag --model dpt_large --calibration calibration.yaml --out replay
+  dpt-ros replay my_bag --model dpt_hybrid --rate 0.5 --json replay.json
+  dpt-ros replay my_bag --model dpt_hybrid --lockstep --json metrics.json
+
+In lock-step every picture waits for its depth: nothing is dropped, and metrics repeat to the last
+digit. In real time the node gets what a robot's node would get, and drops what it has no time for.
+
+In the output folder:
+  report.html    what to look at
+  metrics.json   how good depth is; knows no time of day
+  timing.json    rate, latency, losses, CPU and memory"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command's options."""
+    from dpt_ros.bags.sample_settings import SampleSettings
+    from dpt_ros.cli.options import add_settings
+    from dpt_ros.cli.predict import add_model_options
+
+    parser = subparsers.add_parser(
+        "replay",
+        help="play a recording through the node, and score what it publishes",
+        description="Start the real node in a process of its own, play a recording through it over "
+        "DDS, and score what it publishes against the recording's LiDAR.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bag", help="rosbag2 folder, .mcap or .db3")
+    parser.add_argument("--out", default="replay", help="output folder (default: %(default)s)")
+    add_model_options(parser)
+    parser.add_argument("--calibration", default="", help="calibration.yaml for metres")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--lockstep", action="store_true", help="every picture waits for its depth")
+    how.add_argument(
+        "--rate", type=_rate, default=1.0, help="speed of real-time playback (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=0, metavar="N", help="stop after so many (default: all)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="lock-step: give a picture up then"
+    )
+    parser.add_argument(
+        "--protocol",
+        action="append",
+        help="full, kitti, nyu, zero-shot or all; may be given several times (default: full)",
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write metrics (and times) there")
+    parser.add_argument(
+        "--foxglove",
+        metavar="FILE.mcap",
+        help="also write pictures, points and scores there for Foxglove (needs its library: "
+        "pip install foxglove-sdk)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an earlier replay's files")
+    add_settings(parser.add_argument_group("the recording's samples"), SampleSettings)
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play, score and report; 0, or 1 where the replay broke off or nothing was answered."""
+    from dpt_ros.bags.dataset_format import write_atomically
+    from dpt_ros.bags.sample_settings import SampleSettings
+    from dpt_ros.cli.options import read_settings
+    from dpt_ros.evaluation.output_folder import OutputFolder
+    from dpt_ros.evaluation.replay_report import summary_lines, write_results
+    from dpt_ros.evaluation.tables import json_text
+    from dpt_ros.evaluation.truth import Truth
+    from dpt_ros.ros.camera_recording import CameraRecording
+    from dpt_ros.ros.node_process import isolate
+
+    settings = read_settings(options, SampleSettings)
+    folder = OutputFolder(options.out, options.force)
+    isolate()
+    with CameraRecording(options.bag, settings.image_topic, settings.camera_info_topic) as bag:
+        evaluation, facts = _play(options, bag, Truth(options.bag, settings), settings.pictures)
+    with folder:
+        metrics, timing = write_results(folder.work, evaluation, facts)
+    if options.json:  # in lock-step without times: the same replay gives the same file
+        found = metrics if options.lockstep else {**metrics, "timing": timing}
+        write_atomically(Path(options.json), json_text(found).encode())
+    for line in summary_lines(evaluation, facts):
+        print(line)
+    print(f"-> {folder.path / 'report.html'}")
+    if facts.partial:
+        print(f"partial: {facts.partial}", file=sys.stderr)
+    return 1 if facts.partial or not evaluation.frames else 0
+
+
+def _play(
+    options: argparse.Namespace, bag: CameraRecording, truth: Truth, pictures: str
+) -> tuple[LiveEvaluation, ReplayFacts]:
+    """Play the recording, and score what comes."""
+    from tqdm import tqdm
+
+    from dpt_ros.cli.demo import weights_of
+    from dpt_ros.evaluation.foxglove_file import FoxgloveFile
+    from dpt_ros.evaluation.known import KnownMetres
+    from dpt_ros.evaluation.live import LiveEvaluation
+    from dpt_ros.evaluation.protocols import choose_protocols
+    from dpt_ros.evaluation.replay_report import shown_depth
+    from dpt_ros.inference.identity import ModelIdentity
+    from dpt_ros.ros.replay_session import ReplayOptions, replay
+
+    model = ModelIdentity.of(options.model, options.checkpoint or weights_of(options.model))
+    metres = KnownMetres(model, options.calibration)
+    protocols = choose_protocols(options.protocol or ["full"])
+    evaluation = LiveEvaluation(metres.of_camera, protocols)
+    total = min(options.frames or bag.image_count, bag.image_count)
+    foxglove = FoxgloveFile(options.foxglove) if options.foxglove else None
+    progress = tqdm(total=total, unit="picture", file=sys.stderr)
+
+    def told(played: PlayedMessage) -> None:
+        progress.update()
+
+    def answered(played: PlayedMessage, answer: Answer) -> None:
+        frame = _frame(played, answer, truth)
+        score = evaluation.headline_of(evaluation.add(frame))
+        if foxglove is not None:
+            foxglove.add(frame, score, shown_depth(frame, score, protocols[0]))
+        if score is not None:
+            progress.set_postfix_str(f"AbsRel {score.metrics['abs_rel']:.3f}")
+
+    how = ReplayOptions(
+        rate=0.0 if options.lockstep else options.rate,
+        timeout_s=options.timeout,
+        with_metres=metres.has_any and bool(bag.camera_info_topic),
+        most_pictures=options.frames,
+    )
+    is_rectified = bag.is_rectified if pictures == "auto" else pictures == "rectified"
+    parameters = {
+        "model": options.model,
+        "checkpoint": str(model.checkpoint_path.resolve()),
+        "calibration": metres.calibration_path,
+        "device": options.device,
+        "precision": options.precision,
+        "compile": options.compile,
+        "rectified": is_rectified,
+    }
+    with progress, foxglove or contextlib.nullcontext():
+        result = replay(bag, parameters, how, answered, told)
+    if not options.frames:
+        truth.finish()
+    return evaluation, _facts(options, bag, truth, model, metres, result)
+
+
+def _frame(played: PlayedMessage, answer: Answer, truth: Truth) -> LiveFrame:
+    from dpt_ros.bags.dataset import sample_id
+    from dpt_ros.evaluation.live import LiveFrame
+    from dpt_ros.messages.decode import image_to_rgb
+
+    sample = truth.of(played.stamp_ns)
+    rgb = image_to_rgb(played.message) if sample is None else sample.rgb
+    return LiveFrame(
+        name=sample_id(truth.source, played.stamp_ns),
+        stamp_ns=played.stamp_ns,
+        rgb=rgb if rgb.flags.writeable else rgb.copy(),  # a view of the message, mostly
+        inverse_depth=answer.inverse_depth,
+        depth_m=answer.depth_m,
+        truth_m=None if sample is None else sample.depth_m,
+        camera=None if sample is None else sample.camera,
+    )
+
+
+def _facts(
+    options: argparse.Namespace,
+    bag: CameraRecording,
+    truth: Truth,
+    model: ModelIdentity,
+    metres: KnownMetres,
+    result: ReplayResult,
+) -> ReplayFacts:
+    from dpt_ros.evaluation.replay_report import ReplayFacts
+
+    missing = [f"truth: {truth.missing}"] if truth.missing else []
+    if not bag.camera_info_topic:
+        missing.append("camera_info: without it the node publishes no metres and no points")
+    if result.why_no_metres:
+        missing.append(f"metres: {result.why_no_metres}")
+    elif not metres.has_any:
+        missing.append("metres: this model's depth is relative; give --calibration")
+    return ReplayFacts(
+        title=f"{options.model} on {Path(options.bag).name}, played through the node",
+        mode="lock-step" if options.lockstep else f"real time at rate {options.rate:g}",
+        recording={
+            "path": str(options.bag),
+            "image_topic": bag.image_topic,
+            "camera_info_topic": bag.camera_info_topic,
+            "pictures": bag.image_count,
+        },
+        model={
+            "model": options.model,
+            "checkpoint_sha256": model.checkpoint_sha256,
+            "metres": metres.source,
+            "device": options.device,
+            "precision": options.precision,
+        },
+        timing=result.log.timing,
+        losses=result.losses,
+        load=result.load,
+        stages_ms=result.stages_ms,
+        network=result.network,
+        missing=missing,
+        troubles=[*result.log.troubles, *truth.warnings],
+        rejected=truth.rejected,
+        partial=result.partial,
+    )
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.01 <= rate <= 100.0:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 0.01 to 100")
+    return rate

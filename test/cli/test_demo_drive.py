@@ -1,0 +1,87 @@
+"""The demo without an input: robot, depth node and evaluator in processes of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dpt_ros.cli.animation import Animation, cloud_picture
+from dpt_ros.cli.main import main
+from dpt_ros.geometry.calibration import Calibration, save_calibration
+from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.inference import DepthPredictor
+from dpt_ros.model import create_model, save_checkpoint
+from dpt_ros.model.cards import InputSpec, load_card
+
+
+@pytest.mark.node
+@pytest.mark.timeout(300)
+def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.manual_seed(1)
+    checkpoint, calibration = tmp_path / "tiny.safetensors", tmp_path / "calibration.yaml"
+    card = dataclasses.replace(load_card("dpt_tiny"), input=InputSpec(width=64, height=64))
+    save_checkpoint(create_model("dpt_tiny"), checkpoint, card)
+    predictor = DepthPredictor.from_model("dpt_tiny", checkpoint=checkpoint, device="cpu")
+    height, width = predictor.network_size(480, 640)
+    sha256 = predictor.checkpoint_sha256
+    pair = ScaleShift(0.01, 0.4)
+    save_calibration(
+        Calibration(pair, "dpt_tiny", sha256, height, width, None, 0.1, 50.0), calibration
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("kept")
+    arguments = ["demo", "--checkpoint", str(checkpoint), "--calibration", str(calibration)]
+    arguments += ["--device", "cpu", "--seconds", "4", "--rate", "2", "--out", str(out)]
+    assert main(arguments) == 0
+
+    printed = capsys.readouterr()
+    assert "live: 8 pictures" in printed.out and "report.html" in printed.out
+    assert "AbsRel" in printed.err and "rendered" in printed.err
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["frames_scored"] >= 1 and metrics["partial"] == ""
+    found = next(item for item in metrics["results"] if item["alignment"] == "calibration")
+    assert 0.0 < found["metrics"]["abs_rel"] < 10.0
+    with Image.open(out / "animation.webp") as animation:
+        assert animation.size == (640, 480)
+    assert (out / "points.ply").read_bytes().startswith(b"ply\n")
+    depth = np.asarray(Image.open(next((out / "depth").glob("*_mm.png"))))
+    assert depth.dtype == np.uint16 and 1000 < np.median(depth) < 4000  # near 1 / 0.4 m
+    assert (out / "mine.txt").read_text() == "kept"
+    assert "Latency from stamp" in (out / "report.html").read_text()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_an_animation_has_a_frame_for_every_picture(tmp_path):
+    animation = Animation()
+    for index in range(3):
+        rgb = np.full((48, 64, 3), 80 * index, np.uint8)
+        depth = np.full((48, 64), 2.0 + index, np.float32)
+        points = np.full((48, 64, 4), np.nan, np.float32)
+        animation.add(rgb, depth, depth, points)
+    animation.save(tmp_path / "a.webp", rate_hz=10.0)
+    with Image.open(tmp_path / "a.webp") as found:
+        assert (found.n_frames, found.size) == (3, (640, 480))
+    with pytest.raises(ValueError, match="no frames"):
+        Animation().save(tmp_path / "b.webp", 10.0)
+
+
+def test_a_cloud_is_seen_from_behind_and_above():
+    """A red point ahead and a green one behind it, in the same direction: the red one hides it."""
+    colors = np.array([0xFF0000, 0x00FF00, 0x0000FF], np.uint32).view(np.float32)
+    points = np.array([[[0, 0, 4.0, 0], [0, 0.0, 4.0, 0], [1.0, 0, 4.0, 0]]], np.float32)
+    points[0, :, 3] = colors[[1, 0, 2]]
+    points[0, 0, :3] *= 3.0
+    picture = cloud_picture(points, (320, 240)).astype(int)
+    red = np.argwhere((picture == (255, 0, 0)).all(-1))
+    blue = np.argwhere((picture == (0, 0, 255)).all(-1))
+    assert len(red) == 4 and len(blue) == 4
+    assert abs(red[:, 1].mean() - 160.0) < 1.0  # in the middle
+    assert blue[:, 1].mean() > red[:, 1].mean() + 20  # x is to the right

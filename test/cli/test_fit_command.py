@@ -1,0 +1,168 @@
+"""`dpt-ros fit` from the shell's side: files, words, and errors that end in one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample, sample_id
+from dpt_ros.cli.main import main
+from dpt_ros.geometry.calibration import check_calibration, load_calibration
+from dpt_ros.geometry.camera import Camera
+from dpt_ros.inference import DepthPredictor
+from dpt_ros.inference.metres import Metres
+from dpt_ros.model import create_model, save_checkpoint
+from dpt_ros.model.cards import load_card
+
+CARD = """
+name: nano
+structure: dpt_base
+structure_overrides:
+  {embed_dim: 16, depth: 4, num_heads: 2, taps: [0, 1, 2, 3], channels: [8, 8, 8, 8], features: 8,
+   head_features: 4, image_size: [32, 32]}
+input: {width: 32, height: 32, multiple_of: 32}
+"""
+CAMERA = Camera(32, 32, 30.0, 30.0, 15.5, 15.5)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> tuple[list[str], DepthPredictor]:
+    """The options that name a random network of a few thousand weights, and its predictor."""
+    folder = tmp_path_factory.mktemp("network")
+    (folder / "nano.yaml").write_text(CARD, encoding="utf-8")
+    card = load_card(str(folder / "nano.yaml"))
+    torch.manual_seed(1)
+    model = create_model(card.structure, **card.structure_overrides)
+    save_checkpoint(model, folder / "nano.safetensors")
+    names = [str(folder / "nano.yaml"), str(folder / "nano.safetensors")]
+    options = ["--model", names[0], "--checkpoint", names[1], "--device", "cpu"]
+    predictor = DepthPredictor.from_model(names[0], names[1], device="cpu", precision="float32")
+    return [*options, "--precision", "float32"], predictor
+
+
+@pytest.fixture(scope="module")
+def recorded(network, tmp_path_factory) -> tuple[Path, float, float]:
+    """A data set whose truth is the network's own output, made metric by a known scale and shift.
+
+    With 2 % noise and 30 % outliers; folder, scale and shift.
+    """
+    _, predictor = network
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 255, (10, 4, 4, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    predictions = predictor.predict(pictures)
+    low, high = float(predictions.min()), float(predictions.max())
+    scale = (1.0 - 0.1) / (high - low)
+    shift = 0.1 - scale * low
+    folder = tmp_path_factory.mktemp("recorded") / "data"
+    with DatasetWriter(folder, dense=True, options={}) as writer:
+        for index, (rgb, inverse_depth) in enumerate(zip(pictures, predictions, strict=True)):
+            truth_m = 1.0 / (scale * inverse_depth + shift)
+            truth_m *= 1.0 + 0.02 * random.normal(size=truth_m.shape)
+            wrong = random.random(truth_m.shape) < 0.3
+            truth_m[wrong] = random.uniform(1.0, 10.0, wrong.sum())
+            source, truth_m = "ab"[index % 2], truth_m.astype(np.float32)
+            writer.add(Sample(sample_id(source, index), source, index, rgb, truth_m, CAMERA))
+        for source in "ab":
+            writer.finish_source(source, {})
+    return folder, scale, shift
+
+
+def fit(network, folder: Path, out: Path, *more: str) -> int:
+    options, _ = network
+    return main(["fit", str(folder), *options, "--out", str(out), "--resamples", "20", *more])
+
+
+def test_the_node_gets_metres_from_what_the_command_writes(network, recorded, tmp_path, capsys):
+    folder, scale, shift = recorded
+    out, report, result = (tmp_path / name for name in ("c.yaml", "fit.html", "fit.json"))
+    status = fit(network, folder, out, "--report", str(report), "--json", str(result))
+    printed = capsys.readouterr()
+
+    assert status == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.yaml", "fit.html", "fit.json"]
+    calibration = load_calibration(out)
+    assert calibration.scale_shift.scale == pytest.approx(scale, rel=0.02)
+    assert calibration.scale_shift.shift == pytest.approx(shift, abs=0.02)
+    assert calibration.camera == CAMERA
+    _, predictor = network
+    check_calibration(
+        calibration,
+        model="nano",
+        checkpoint_sha256=predictor.checkpoint_sha256,
+        network_size=predictor.network_size(32, 32),
+    )
+    earned = Metres(predictor, str(out)).of_image(32, 32, CAMERA)
+    assert earned.scale_shift == calibration.scale_shift
+
+    content = json.loads(result.read_text())
+    assert content["scale"] == calibration.scale_shift.scale
+    assert len(content["frames"]) == 10
+    assert "Worst frames" in report.read_text(encoding="utf-8")
+    assert "scale" in printed.out and "held out: 5 frames, AbsRel" in printed.out
+    assert f"-> {out}" in printed.out
+    assert "note: Only 5 frames were fitted" in printed.err
+
+
+def test_another_camera_gets_no_metres(network, recorded, tmp_path):
+    folder, _, _ = recorded
+    out = tmp_path / "c.yaml"
+    assert fit(network, folder, out) == 0
+
+    other = dataclasses.replace(CAMERA, fx_px=60.0)
+    metres = Metres(network[1], str(out)).of_image(32, 32, other)
+    assert metres.scale_shift is None and "another camera" in metres.why_not
+
+
+def refusal(network, folder: Path, out: Path, capsys, *more: str) -> str:
+    """What the command says as it fails, without a calibration."""
+    status = fit(network, folder, out, *more)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert status == 1
+    assert not out.exists()
+    return error
+
+
+def test_failures_end_in_one_sentence(network, recorded, tmp_path, capsys):
+    folder, _, _ = recorded
+    out = tmp_path / "c.yaml"
+    said = refusal(network, tmp_path / "none", out, capsys)
+    assert said.startswith("dpt-ros fit: ") and "is no data set" in said
+    assert "no source 'x', expected some of a, b" in refusal(
+        network, folder, out, capsys, "--sources", "x"
+    )
+    assert "got 5 frames to fit, expected at least 6" in refusal(
+        network, folder, out, capsys, "--min-frames", "6"
+    )
+    assert "its folder does not exist" in refusal(
+        network, folder, out, capsys, "--report", str(tmp_path / "no" / "fit.html")
+    )
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "manifest.json").write_text('{"format": "dpt_ros/dataset/0"}')
+    assert "expected 'dpt_ros/dataset/1'" in refusal(network, tmp_path / "old", out, capsys)
+
+
+def test_unrelated_truth_is_refused_with_what_to_record(network, recorded, tmp_path, capsys):
+    folder, _, _ = recorded
+    random = np.random.default_rng(0)
+    with DatasetWriter(tmp_path / "wall", dense=True, options={}) as writer:
+        for sample in Dataset(folder):
+            truth_m = random.uniform(4.0, 4.001, (32, 32)).astype(np.float32)
+            writer.add(dataclasses.replace(sample, depth_m=truth_m))
+        for source in "ab":
+            writer.finish_source(source, {})
+
+    said = refusal(network, tmp_path / "wall", tmp_path / "c.yaml", capsys)
+    assert "record near and far things together" in said
+
+
+def test_a_value_out_of_range_is_wrong_usage(network, recorded, tmp_path, capsys):
+    folder, _, _ = recorded
+    with pytest.raises(SystemExit) as exit_:
+        fit(network, folder, tmp_path / "c.yaml", "--method", "best")
+    assert exit_.value.code == 2
+    assert "least_squares" in capsys.readouterr().err
