@@ -19,14 +19,14 @@ PIP := $(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bi
 ROS_REQUIREMENTS := $(if $(filter sourced,$(ROS)),,requirements/ros-$(ROS).txt)
 RUN := $(VENV)/bin/
 
-.PHONY: help setup test test-node lint format demo colcon lock clean
+.PHONY: help setup test test-node lint format demo tiny colcon lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY)  ## Make the virtual environment with everything in it (5 GB: torch brings CUDA).
 
-$(READY): requirements/core.txt $(ROS_REQUIREMENTS) setup.py setup.cfg resource/depth_node
+$(READY): requirements/core.txt $(ROS_REQUIREMENTS) setup.py setup.cfg resource/depth_node resource/evaluator_node
 	@echo "Setting up $(VENV) with ROS 2 $(ROS) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(if $(filter sourced,$(ROS)),--system-site-packages) $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -49,8 +49,30 @@ format: $(READY)  ## Format the code and mend what can be mended.
 	$(RUN)ruff format .
 	$(RUN)ruff check --fix .
 
-demo: $(READY)  ## The node on your pictures: make demo INPUT=folder|video|bag [ARGS="--model dpt_large"]
+demo: $(READY)  ## A synthetic robot, or your pictures: make demo [INPUT=folder|video|bag] [ARGS="--model dpt_large"]
 	$(RUN)dpt-ros demo $(INPUT) $(ARGS)
+
+WORLD := $(RUN)dpt-ros synthetic dataset --jobs 2
+TRAIN := $(RUN)dpt-ros train --mode metric --loss.gradient 0.5 --loss.ssi 0.5 --beta2 0.99 --average 0.995 \
+	--validation-samples 64
+TINY := models/dpt_tiny
+
+tiny: $(READY)  ## Make the bundled model again: render, train, fit (two to three hours on two cores).
+	$(WORLD) --out runs/world --split train --scenes 1200 --frames-per-scene 5 --size 256x192 --camera-size 640x480
+	$(WORLD) --out runs/world_1 --split train --seed 1 --scenes 1600 --frames-per-scene 3 --size 256x192 \
+	  --camera-size 640x480
+	$(WORLD) --out runs/judge --split validation --scenes 48 --frames-per-scene 3 --size 640x480
+	$(TRAIN) runs/world --validation 0.03 --init scratch --model dpt_tiny --out runs/tiny_low --size 128x96 \
+	  --steps 2600 --backbone-lr 6e-4 --decoder-lr 6e-4 --warmup-steps 200 --final-lr 0.2
+	$(TRAIN) runs/world runs/world_1 --validation runs/judge --init runs/tiny_low/model.safetensors \
+	  --out runs/tiny_middle --size 192x144 --steps 1800 \
+	  --backbone-lr 5e-4 --decoder-lr 5e-4 --warmup-steps 50 --final-lr 0.2
+	$(TRAIN) runs/world runs/world_1 --validation runs/judge --init runs/tiny_middle/model.safetensors \
+	  --out runs/tiny --size 256x192 --steps 1000 \
+	  --backbone-lr 3e-4 --decoder-lr 3e-4 --warmup-steps 50 --final-lr 0.01
+	$(RUN)dpt-ros models convert runs/tiny/model.safetensors $(TINY).safetensors --half --card $(TINY).yaml --force
+	sed -i "s/^sha256: .*/sha256: '$$(sha256sum $(TINY).safetensors | cut -c1-64)'/" $(TINY).yaml
+	$(RUN)dpt-ros fit runs/judge --model dpt_tiny --out $(TINY).calibration.yaml --report runs/tiny/fit.html
 
 colcon: $(READY)  ## Build and test the package in a colcon workspace of its own (build/colcon).
 	.ci/colcon $(abspath $(VENV))
