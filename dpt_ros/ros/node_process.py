@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,11 @@ from typing import Any
 from dpt_ros.ros.transport import widen_shared_memory
 
 STOP_S = 10.0
+DOMAINS = range(1, 101)
+"""ROS domains that every operating system has ports for."""
+_FIRST_PORT, _PORTS_PER_DOMAIN = 7400, 250
+_DISCOVERY_PORTS = (0, *range(10, 30, 2))
+"""Of a domain: multicast, and those of the first ten participants (DDSI-RTPS 2.2, 9.6.1.1)."""
 _LAST_LINES = 5
 _ACTIVE = "listening to "
 """The node says so once it is active."""
@@ -120,14 +127,40 @@ class NodeProcess:
 def isolate() -> None:
     """Keep what this process starts apart from robots and other runs on the network.
 
-    Sets ROS_DOMAIN_ID, unless it is set, to one that is unlikely to be in use, discovery to this
-    machine, and room for large messages. To be called before rclpy.init().
+    Sets ROS_DOMAIN_ID, unless it is set, to one that is not in use, discovery to this machine,
+    and room for large messages. To be called before rclpy.init().
     """
     widen_shared_memory()
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    if not os.environ.get("ROS_DOMAIN_ID"):
+        os.environ["ROS_DOMAIN_ID"] = str(free_domain())
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_LOCALHOST_ONLY"] = "1"  # before Iron
     os.environ.pop("ROS_STATIC_PEERS", None)
+
+
+def free_domain() -> int:
+    """A ROS domain, chosen at random, whose discovery ports no process of this machine uses.
+
+    Raises:
+        NodeError: all are in use.
+    """
+    for domain in random.sample(DOMAINS, len(DOMAINS)):
+        first = _FIRST_PORT + _PORTS_PER_DOMAIN * domain
+        if all(_is_free(first + port) for port in _DISCOVERY_PORTS):
+            return domain
+    raise NodeError(
+        f"all ROS domains from {DOMAINS[0]} to {DOMAINS[-1]} are in use on this machine; "
+        "set ROS_DOMAIN_ID to the one to share"
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def _yaml(value: Any) -> str:

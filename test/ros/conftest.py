@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,26 +18,15 @@ from ros_peer import FAILING, SLOW, WAIT_S, NodeProcess, Peer, picture
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def _free_domain() -> int:
-    """A ROS domain whose discovery port nobody on this machine uses."""
-    for domain in random.sample(range(1, 100), 99):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", 7400 + 250 * domain))
-            except OSError:
-                continue
-            return domain
-    raise RuntimeError("no free ROS domain")
-
-
 @pytest.fixture(scope="session")
 def ros_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A domain of its own on this machine alone, for this process and those it starts."""
     pytest.importorskip("rclpy")
+    from dpt_ros.ros.node_process import free_domain
     from dpt_ros.ros.transport import PROFILE_VARIABLES, widen_shared_memory
 
     values = {
-        "ROS_DOMAIN_ID": str(_free_domain()),
+        "ROS_DOMAIN_ID": str(free_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(tmp_path_factory.mktemp("ros_log")),
         "PYTHONPATH": os.pathsep.join(
