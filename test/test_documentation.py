@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dpt_ros.cli.main import _parser, main
+from dpt_ros.config import ConfigError, build
 from dpt_ros.model.cards import load_card
 from dpt_ros.model.checkpoints import CheckpointError
 from dpt_ros.model.weights import find_weights
+from dpt_ros.ros.settings import NodeSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,6 +54,71 @@ def test_a_documented_command_is_understood(page, words):
 def test_a_documented_make_target_exists(page, words):
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert words[0] in targets, page
+
+
+def launch_arguments(file: Path) -> set[str]:
+    """The arguments that a launch file declares, by name or as keys of its constants."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "DeclareLaunchArgument":
+            names |= {a.value for a in node.args[:1] if isinstance(a, ast.Constant)}
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            names |= {k.value for k in node.value.keys if isinstance(k, ast.Constant)}
+    return names
+
+
+def check_ros2(words: list[str]) -> None:
+    """That what a `ros2` command names is there; its running is for the node's own tests."""
+    match words:
+        case ["launch", "dpt_ros", file, *given]:
+            known = launch_arguments(ROOT / "launch" / file)
+            assert {word.partition(":=")[0] for word in given} <= known, file
+        case ["run", "dpt_ros", program, *_]:
+            assert (ROOT / "resource" / program).is_file()
+        case ["param", "set", "/dpt", name, value]:
+            settings = unflattened({name: yaml.safe_load(value)})
+            assert build(NodeSettings, settings) != NodeSettings()
+        case ["lifecycle", "set", "/dpt", transition]:
+            assert transition in ("configure", "activate", "deactivate", "cleanup", "shutdown")
+        case ["bag", "record" | "play", *_]:
+            pass  # rosbag2's own
+        case _:
+            raise AssertionError(f"ros2 {shlex.join(words)}: nothing here knows this command")
+
+
+def unflattened(values: dict[str, object]) -> dict[str, object]:
+    nested: dict[str, object] = {}
+    for name, value in values.items():
+        *folders, last = name.split(".")
+        place = nested
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = value
+    return nested
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), of_tool("ros2"), ids=lambda value: " ".join(value) if value else "-"
+)
+def test_a_documented_ros2_command_names_what_there_is(page, words):
+    check_ros2(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "launch dpt_ros depth.launch.py modell:=dpt_hybrid",
+        "launch dpt_ros deep.launch.py",
+        "run dpt_ros deep_node",
+        "param set /dpt points.strid 2",
+        "param set /dpt points.stride 0",
+        "lifecycle set /dpt start",
+        "topic hertz /dpt/points",
+    ],
+)
+def test_a_ros2_command_with_a_slip_would_be_found(line):
+    with pytest.raises((AssertionError, ConfigError, OSError)):
+        check_ros2(line.split())
 
 
 def test_links_lead_somewhere():

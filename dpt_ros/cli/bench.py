@@ -1,29 +1,35 @@
-"""`dpt-ros bench`: speed of the network beside references, and of the node over real DDS."""
+"""`dpt-ros bench`: speed of the network beside references, of node and replay, and of the fit."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
+from dpt_ros.cli.options import playback_rate
+
 _EXAMPLE = """examples:
   dpt-ros bench network --models dpt_large
   dpt-ros bench network --models dpt_large --isl-org ~/DPT --transformers --json large.json
   dpt-ros bench node --size 640x480
-  dpt-ros bench node --frames 10000 --size 64x48 --network-size 64x64   (is memory flat?)"""
+  dpt-ros bench node --frames 10000 --size 64x48 --network-size 64x64   (is memory flat?)
+  dpt-ros bench replay my_bag
+  dpt-ros bench fit --methods robust least_squares"""
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command's options."""
     parser = subparsers.add_parser(
         "bench",
-        help="speed of the network beside references, and of the node over DDS",
-        description="Measure speed. Weights are random: speed does not depend on them.",
+        help="speed of the network beside references, of node and replay over DDS, of the fit",
+        description="Measure speed. Weights are random where they don't matter.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    kinds = parser.add_subparsers(dest="kind", metavar="network|node", required=True)
+    kinds = parser.add_subparsers(dest="kind", metavar="network|node|replay|fit", required=True)
     _add_network(kinds)
     _add_node(kinds)
+    _add_replay(kinds)
+    _add_fit(kinds)
 
 
 def _add_network(kinds: Any) -> None:
@@ -77,6 +83,53 @@ def _add_node(kinds: Any) -> None:
     parser.set_defaults(func=_run_node)
 
 
+def _add_replay(kinds: Any) -> None:
+    parser = kinds.add_parser(
+        "replay",
+        help="what `dpt-ros replay` adds to the node's latency",
+        description="Play a recording by turns with the replay and with a bare camera and "
+        "subscriber, and compare how long depth takes.",
+    )
+    parser.add_argument("bag", help="rosbag2 folder, .mcap or .db3")
+    parser.add_argument("--model", default="dpt_tiny", help="model (default: %(default)s)")
+    parser.add_argument(
+        "--calibration", default="bundled", help='for metres; "" for none (default: %(default)s)'
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    parser.add_argument(
+        "--frames", type=positive, default=100, help="pictures a round (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rate", type=playback_rate, default=1.0, help="of playback (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=positive, default=3, help="of each (%(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON too")
+    parser.set_defaults(func=_run_replay)
+
+
+def _add_fit(kinds: Any) -> None:
+    from dpt_ros.geometry.fit_methods import FIT_METHODS
+
+    parser = kinds.add_parser(
+        "fit",
+        help="time and error of fitting scale and shift to many points",
+        description="Fit points whose scale and shift are known, by one method or more.",
+    )
+    parser.add_argument(
+        "--points", type=positive, default=1_000_000, help="how many (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=FIT_METHODS,
+        default=["robust"],
+        help="how to fit (default: robust)",
+    )
+    parser.add_argument("--rounds", type=positive, default=10, help="of each (%(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON too")
+    parser.set_defaults(func=_run_fit)
+
+
 def size(text: str) -> tuple[int, int]:
     """Parse "640x480" into (width, height)."""
     width, _, height = text.partition("x")
@@ -100,5 +153,17 @@ def _run_network(options: argparse.Namespace) -> int:
 
 def _run_node(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_node import run
+
+    return run(options)
+
+
+def _run_replay(options: argparse.Namespace) -> int:
+    from dpt_ros.cli.bench_replay import run
+
+    return run(options)
+
+
+def _run_fit(options: argparse.Namespace) -> int:
+    from dpt_ros.cli.bench_fit import run
 
     return run(options)

@@ -77,3 +77,18 @@ def _parser_of(item: Setting) -> Any:
 
     parse.__name__ = item.type.__name__  # argparse names it in its message
     return parse
+
+
+def playback_rate(text: str) -> float:
+    """Parse how fast to play: 2 is twice as fast as recorded.
+
+    Raises:
+        argparse.ArgumentTypeError: not a number from 0.01 to 100.
+    """
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.01 <= rate <= 100.0:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 0.01 to 100")
+    return rate

@@ -35,7 +35,7 @@ In the output folder:
 def add_parser(subparsers: Any) -> None:
     """Declare the command's options."""
     from dpt_ros.bags.sample_settings import SampleSettings
-    from dpt_ros.cli.options import add_settings
+    from dpt_ros.cli.options import add_settings, playback_rate
     from dpt_ros.cli.predict import add_model_options
 
     parser = subparsers.add_parser(
@@ -53,7 +53,10 @@ def add_parser(subparsers: Any) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--lockstep", action="store_true", help="every picture waits for its depth")
     how.add_argument(
-        "--rate", type=_rate, default=1.0, help="speed of real-time playback (default: %(default)s)"
+        "--rate",
+        type=playback_rate,
+        default=1.0,
+        help="speed of real-time playback (default: %(default)s)",
     )
     parser.add_argument(
         "--frames", type=int, default=0, metavar="N", help="stop after so many (default: all)"
@@ -226,13 +229,3 @@ def _facts(
         rejected=truth.rejected,
         partial=result.partial,
     )
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0.01 <= rate <= 100.0:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 0.01 to 100")
-    return rate

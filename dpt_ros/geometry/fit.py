@@ -89,11 +89,12 @@ def fit_line(
     if x.numel() < MIN_POINTS:
         raise FitError(f"got {x.numel()} points, expected at least {MIN_POINTS}")
     raw = _Points(x, y, torch.ones_like(x) if weights is None else weights)
+    if method == "least_squares" and not with_sigma:  # one pass: this is for whole images
+        return _line_of_all(raw)
     part = raw.part(_REFINED_POINTS)
     centre_x, centre_y, mean_w = part.x.mean(), part.y.mean(), part.w.mean()
     spread_x, spread_y = part.x.std(), part.y.std()
-    if not spread_x > 1e-12 * centre_x.abs():
-        raise FitError(f"got {x.numel()} points that all have x = {float(centre_x):g}")
+    _check_spread(spread_x, centre_x, x.numel())
     spread_y = spread_y if spread_y > 0.0 else torch.ones_like(spread_y)
     used = raw if method in _ON_ALL_POINTS else part
     points = _Points(
@@ -109,6 +110,19 @@ def fit_line(
     slope = slope * spread_y / spread_x
     intercept = intercept * spread_y + centre_y - slope * centre_x
     return Line(float(slope), float(intercept), sigma)
+
+
+def _check_spread(spread_x: Tensor, centre_x: Tensor, count: int) -> None:
+    if not spread_x > 1e-12 * centre_x.abs():
+        raise FitError(f"got {count} points that all have x = {float(centre_x):g}")
+
+
+def _line_of_all(points: _Points) -> Line:
+    """Least squares as it is, without `sigma`."""
+    _check_spread(points.x.std(), points.x.mean(), points.x.numel())
+    points = _Points(points.x.double(), points.y.double(), points.w.double())
+    slope, intercept = points.least_squares()
+    return Line(float(slope), float(intercept), math.nan)
 
 
 @dataclass(frozen=True)

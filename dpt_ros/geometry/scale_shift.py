@@ -157,5 +157,6 @@ def _chosen(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def _percentiles(values: torch.Tensor) -> tuple[float, float, float]:
     """The 5th, 50th and 95th percentile, of evenly spread points where there are very many."""
     part = values[:: max(values.numel() // _SPREAD_POINTS, 1)]
-    low, middle, high = part.quantile(part.new_tensor((0.05, 0.5, 0.95))).tolist()
+    # NumPy's looks for three values; torch's sorts all of them.
+    low, middle, high = np.quantile(part.numpy(), (0.05, 0.5, 0.95)).tolist()
     return low, middle, high

@@ -83,6 +83,17 @@ def test_sizes_and_counts_are_checked():
         positive("0")
 
 
+def test_fits_are_timed_and_compared_with_the_truth(tmp_path, capsys):
+    path = tmp_path / "result.json"
+    arguments = ["bench", "fit", "--points", "20000", "--rounds", "2", "--json", str(path)]
+    assert main([*arguments, "--methods", "robust", "least_squares"]) == 0
+    robust, plain = json.loads(path.read_text())["rows"]
+    assert 0.0 < robust["best_s"] <= robust["p50_s"]
+    assert max(robust["scale_error"], robust["shift_error"]) < 0.01
+    assert max(plain["scale_error"], plain["shift_error"]) > 0.05
+    assert "least_squares" in capsys.readouterr().out
+
+
 @pytest.mark.node
 def test_the_node_is_measured_over_dds(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
@@ -98,3 +109,18 @@ def test_the_node_is_measured_over_dds(tmp_path, capsys, monkeypatch):
     assert stages["network"]["p50"] > 0.0
     assert result["memory_mib"][-1][0] == 11 and result["memory_mib"][-1][1] > 50.0
     assert "overhead" in capsys.readouterr().out
+
+
+@pytest.mark.node
+def test_the_replay_is_measured_beside_a_bare_camera(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    bag, path = tmp_path / "bag", tmp_path / "result.json"
+    assert main(["synthetic", "bag", "--out", str(bag), "--seconds", "1", "--size", "160x120"]) == 0
+    arguments = ["bench", "replay", str(bag), "--frames", "8", "--rounds", "1", "--rate", "0.5"]
+    assert main([*arguments, "--device", "cpu", "--json", str(path)]) == 0
+    result = json.loads(path.read_text())
+    assert result["frames"] == 8
+    (bare,), (replayed,) = (result["response_p50_ms"][name] for name in ("bare", "replay"))
+    assert bare > 1.0 and replayed > 1.0
+    assert result["added_p50_ms"] == pytest.approx(replayed - bare, abs=0.011)
+    assert "the replay adds" in capsys.readouterr().out
