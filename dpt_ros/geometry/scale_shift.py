@@ -39,10 +39,14 @@ class ScaleShift:
         if not (math.isfinite(self.scale) and math.isfinite(self.shift)):
             raise ValueError(f"got scale {self.scale} and shift {self.shift}, expected finite ones")
 
-    def apply(self, inverse_depth: torch.Tensor) -> torch.Tensor:
-        """Inverse depth of any shape -> metric inverse depth in 1/m; the input is left as it is."""
+    def apply(self, inverse_depth: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Inverse depth of any shape -> metric inverse depth in 1/m; the input is left as it is.
+
+        The result is written to `out`, of the same shape and type, if that is given.
+        """
         shift = torch.tensor(self.shift, dtype=inverse_depth.dtype)
-        return torch.add(shift, inverse_depth, alpha=self.scale)  # one pass over the image
+        # One pass over the image.
+        return torch.add(shift, inverse_depth, alpha=self.scale, out=out)
 
 
 def average_scale_shift(pairs: Sequence[ScaleShift]) -> ScaleShift:

@@ -72,7 +72,10 @@ def color_range(inverse_depth: Tensor, settings: ColormapSettings) -> Tensor:
 
 
 def colorize(
-    inverse_depth: Tensor, settings: ColormapSettings | None = None, limits: Tensor | None = None
+    inverse_depth: Tensor,
+    settings: ColormapSettings | None = None,
+    limits: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Inverse depth to colours.
 
@@ -80,6 +83,7 @@ def colorize(
         inverse_depth: [B, H, W] floating point.
         settings: which colours and percentiles; None is the defaults.
         limits: [2, B] inverse depths of the first and the last colour; None: `color_range`.
+        out: where the result goes, of its shape and type; None makes a tensor for it.
 
     Returns:
         rgb [B, H, W, 3] uint8 on the same device. What is beyond the limits has the colour of the
@@ -90,25 +94,30 @@ def colorize(
     gain = 255.0 / (high - low).clamp_min(1e-12)
     offset = -low * gain
     if inverse_depth.device.type == "cpu":
-        return _colorize_cpu(inverse_depth, gain.tolist(), offset.tolist(), _table(settings.name))
+        colors = torch.empty((*inverse_depth.shape, 3), dtype=torch.uint8) if out is None else out
+        _colorize_cpu(inverse_depth, gain.tolist(), offset.tolist(), _table(settings.name), colors)
+        return colors
     index = torch.addcmul(offset[:, None, None], inverse_depth, gain[:, None, None])
     index = index.nan_to_num_(nan=0.0).round_().clamp_(0.0, 255.0).int()
-    return torch.from_numpy(_table(settings.name)).to(index.device)[index]
+    colors = torch.from_numpy(_table(settings.name)).to(index.device)[index]
+    return colors if out is None else out.copy_(colors)
 
 
 def _colorize_cpu(
-    inverse_depth: Tensor, gains: list[float], offsets: list[float], table: NDArray[np.uint8]
-) -> Tensor:
+    inverse_depth: Tensor,
+    gains: list[float],
+    offsets: list[float],
+    table: NDArray[np.uint8],
+    colors: Tensor,
+) -> None:
     """The same with cv2, which rounds and saturates in one pass: three times as fast."""
     import cv2
 
-    colors = torch.empty((*inverse_depth.shape, 3), dtype=torch.uint8)
     for source, target, gain, offset in zip(
         inverse_depth.numpy(), colors.numpy(), gains, offsets, strict=True
     ):
         index = cv2.addWeighted(source, gain, source, 0.0, offset, dtype=cv2.CV_8U)
         cv2.applyColorMap(index, table[:, None], dst=target)
-    return colors
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from dpt_ros.geometry.depth import DepthLimits, depth_to_millimetres, inverse_de
 from dpt_ros.geometry.point_cloud import PointCloudSettings, depth_to_points
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference.colormap import ColormapSettings, color_range, colorize
+from dpt_ros.inference.frame_memory import FrameMemory
 from dpt_ros.inference.predictor import DepthPredictor, as_tensor, inference_errors
 from dpt_ros.model.input_transform import resize_output
 
@@ -43,7 +44,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class FrameOutputs:
-    """What was wanted and possible, each [H, W, ...] and its own memory; the rest is None."""
+    """What was wanted and possible, each [H, W, ...]; the rest is None."""
 
     inverse_depth: NDArray[np.float32] | None = None
     """[H, W]."""
@@ -63,6 +64,14 @@ class FramePipeline:
     """Runs frames through the predictor and makes depth, colours and points on its device.
 
     One thread at a time may use it.
+
+    Args:
+        predictor: the network.
+        depth_limits: the range that counts as measured; None is the defaults, as below.
+        point_settings: how points are made.
+        colormap: how colours are made.
+        keep_memory: on a CPU the outputs share memory with those of the next call, which overwrites
+            them. For callers that are done with them by then: it saves a copy of everything.
     """
 
     def __init__(
@@ -71,8 +80,12 @@ class FramePipeline:
         depth_limits: DepthLimits | None = None,
         point_settings: PointCloudSettings | None = None,
         colormap: ColormapSettings | None = None,
+        *,
+        keep_memory: bool = False,
     ) -> None:
         self._predictor = predictor
+        self._keeps_memory = keep_memory and predictor.device.type == "cpu"
+        self._memories: OrderedDict[tuple[int, str], FrameMemory] = OrderedDict()
         self._limits = depth_limits or DepthLimits()
         self._points = point_settings or PointCloudSettings()
         self._colormap = colormap or ColormapSettings()
@@ -103,13 +116,16 @@ class FramePipeline:
                 batches[frame.rgb.shape].append(index)
         results = [FrameOutputs()] * len(frames)
         for indices in batches.values():
-            outputs = self._process_batch([frames[index] for index in indices], wanted)
+            memories = [self._memory_of(index, frames[index].stream) for index in indices]
+            outputs = self._process_batch([frames[index] for index in indices], memories, wanted)
             for index, output in zip(indices, outputs, strict=True):
                 results[index] = output
         return results
 
     @torch.inference_mode()
-    def _process_batch(self, frames: list[Frame], wanted: frozenset[str]) -> list[FrameOutputs]:
+    def _process_batch(
+        self, frames: list[Frame], memories: list[FrameMemory | None], wanted: frozenset[str]
+    ) -> list[FrameOutputs]:
         with inference_errors():
             images = [as_tensor(frame.rgb)[None] for frame in frames]
             rgb = images[0] if len(images) == 1 else torch.cat(images)
@@ -121,36 +137,62 @@ class FramePipeline:
             y = self._predictor.run_network(x)
             clock.stop()
             with _one_thread(device):
-                inverse_depth = resize_output(y, (rgb.shape[1], rgb.shape[2]))
                 outputs = [
-                    self._finish(frame, rgb[i : i + 1], inverse_depth[i : i + 1], wanted)
+                    self._finish(frame, rgb[i : i + 1], y[i : i + 1], wanted, memories[i])
                     for i, frame in enumerate(frames)
                 ]
-            arrays = _download(outputs)
+            arrays = _download(outputs, memories)
             return [FrameOutputs(**values, network_s=clock.seconds()) for values in arrays]
 
     def _finish(
-        self, frame: Frame, rgb: Tensor, inverse_depth: Tensor, wanted: frozenset[str]
+        self,
+        frame: Frame,
+        rgb: Tensor,
+        y: Tensor,
+        wanted: frozenset[str],
+        memory: FrameMemory | None,
     ) -> dict[str, Tensor]:
         """One frame's outputs on the device, under the names of FrameOutputs."""
+        height, width = rgb.shape[1:3]
         outputs: dict[str, Tensor] = {}
         possible = _possible(frame, wanted)
+
+        def room(name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Tensor | None:
+            return None if memory is None else memory.tensor(name, shape, dtype)[None]
+
+        out = room("inverse_depth", (height, width), np.float32)
+        inverse_depth = resize_output(y, (height, width), out)
         if "inverse_depth" in possible:
             outputs["inverse_depth"] = inverse_depth[0]
         if "color" in possible:
             limits = self._color_range(frame.stream, inverse_depth)
-            outputs["color"] = colorize(inverse_depth, self._colormap, limits)[0]
+            out = room("color", (height, width, 3), np.uint8)
+            outputs["color"] = colorize(inverse_depth, self._colormap, limits, out)[0]
         if frame.scale_shift is None or not possible & {"depth", "depth_mm", "points"}:
             return outputs
-        depth_m = inverse_depth_to_depth(inverse_depth, frame.scale_shift, self._limits)
+        out = room("depth_m", (height, width), np.float32)
+        depth_m = inverse_depth_to_depth(inverse_depth, frame.scale_shift, self._limits, out)
         if "depth" in possible:
             outputs["depth_m"] = depth_m[0]
         if "depth_mm" in possible:
-            outputs["depth_mm"] = depth_to_millimetres(depth_m)[0]
+            out = room("depth_mm", (height, width), np.uint16)
+            outputs["depth_mm"] = depth_to_millimetres(depth_m, out)[0]
         if "points" in possible and frame.camera is not None:
+            rows, columns = (-(-side // self._points.stride) for side in (height, width))
+            out = room("points", (rows, columns, 4), np.float32)
             rays = self._rays_of(frame.camera)
-            outputs["points"] = depth_to_points(depth_m, rays, rgb, self._points)[0]
+            outputs["points"] = depth_to_points(depth_m, rays, rgb, self._points, out)[0]
         return outputs
+
+    def _memory_of(self, place: int, stream: str) -> FrameMemory | None:
+        """The memory of the frame at that place of a call; that of the last streams is kept."""
+        if not self._keeps_memory:
+            return None
+        memory = self._memories.setdefault((place, stream), FrameMemory())
+        self._memories.move_to_end((place, stream))
+        if len(self._memories) > _MAX_STREAMS:
+            self._memories.popitem(last=False)
+        return memory
 
     def _rays_of(self, camera: Camera) -> Tensor:
         """The camera's rays on the device; the most recent cameras' are kept."""
@@ -231,8 +273,10 @@ def _possible(frame: Frame, wanted: frozenset[str]) -> frozenset[str]:
     return wanted - impossible
 
 
-def _download(outputs: list[dict[str, Tensor]]) -> list[dict[str, Any]]:
-    """Everything to the host, with one wait for the device."""
+def _download(
+    outputs: list[dict[str, Tensor]], memories: list[FrameMemory | None]
+) -> list[dict[str, Any]]:
+    """Everything to the host, with one wait for the device; nothing to do where it lies there."""
     device = next(iter(outputs[0].values())).device
     if device.type == "cuda":
         outputs = [
@@ -245,7 +289,10 @@ def _download(outputs: list[dict[str, Tensor]]) -> list[dict[str, Any]]:
             for values in outputs
         ]
         torch.cuda.current_stream(device).synchronize()
-    return [{name: value.numpy() for name, value in values.items()} for values in outputs]
+    return [
+        {name: memory.array(name) if memory else value.numpy() for name, value in values.items()}
+        for values, memory in zip(outputs, memories, strict=True)
+    ]
 
 
 def _check(frame: Frame) -> None:

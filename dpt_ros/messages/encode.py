@@ -2,7 +2,8 @@
 
 `image_type`, `cloud_type` and `field_type` are message classes; None means sensor_msgs.msg. Those
 of a rosbags type store work as well (a header of the same store with them). The header object is
-taken as it is, stamp and frame untouched; the pixels are copied once.
+taken as it is, stamp and frame untouched; the pixels are copied once, or not at all if all of an
+`array.array("B")` is what the array shows: a ROS message then takes that as its data.
 
 ROS's cv_bridge and sensor_msgs_py are not used: cv_bridge copies twice through `tobytes()`, and
 sensor_msgs_py.point_cloud2.create_cloud swaps width and height of an organised cloud.
@@ -10,6 +11,7 @@ sensor_msgs_py.point_cloud2.create_cloud swaps width and height of an organised 
 
 from __future__ import annotations
 
+import array
 import dataclasses
 from typing import Any
 
@@ -20,6 +22,7 @@ from dpt_ros.messages.errors import MessageError
 
 _FLOAT32 = 7  # sensor_msgs/PointField.FLOAT32
 _POINT_FIELDS = ("x", "y", "z", "rgb")
+_ROWS_AT_ONCE = 16
 
 
 def float_to_image(values: NDArray[np.float32], header: Any, image_type: Any | None = None) -> Any:
@@ -95,16 +98,24 @@ def points_to_cloud(
         is_bigendian=False,
         point_step=16,
         row_step=16 * width,
-        # One pass over all four values is the quickest; a packed 0x00RRGGBB is always finite.
-        is_dense=bool(np.isfinite(points).all()),
+        is_dense=_is_finite(points),
     )
 
 
-def _check(array: NDArray[Any], dtype: Any, shape: str, shape_fits: bool) -> None:
-    if array.dtype.newbyteorder("=") != dtype or not shape_fits:
+def _check(values: NDArray[Any], dtype: Any, shape: str, shape_fits: bool) -> None:
+    if values.dtype.newbyteorder("=") != dtype or not shape_fits:
         raise MessageError(
-            f"got {array.dtype} {list(array.shape)}, expected {np.dtype(dtype).name} {shape}"
+            f"got {values.dtype} {list(values.shape)}, expected {np.dtype(dtype).name} {shape}"
         )
+
+
+def _is_finite(points: NDArray[np.float32]) -> bool:
+    """Whether no value is NaN or infinite; a packed 0x00RRGGBB never is.
+
+    A few rows at a time stay in the cache, and a sky in the first of them is the answer.
+    """
+    starts = range(0, len(points), _ROWS_AT_ONCE)
+    return all(np.isfinite(points[row : row + _ROWS_AT_ONCE]).all() for row in starts)
 
 
 def _image(pixels: NDArray[Any], encoding: str, header: Any, image_type: Any | None) -> Any:
@@ -126,15 +137,38 @@ def _image(pixels: NDArray[Any], encoding: str, header: Any, image_type: Any | N
     )
 
 
-def _message(message_type: Any, array: NDArray[Any], **fields: Any) -> Any:
+def _message(message_type: Any, values: NDArray[Any], **fields: Any) -> Any:
     """Build the message with the array's bytes, little-endian and in C order, as its data."""
-    little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+    little = values.astype(values.dtype.newbyteorder("<"), order="C", copy=False)
     flat = little.reshape(-1).view(np.uint8)
     is_rosbags = dataclasses.is_dataclass(message_type)
     if is_rosbags:
         return message_type(**fields, data=flat.copy())
     message = message_type(**fields)
+    if (memory := _array_below(flat)) is not None and _take(message, memory):
+        return message
     # Appending to the fresh array.array is one memcpy in every distribution; assigning to `data`
     # checks each byte in Python where field checks are on.
     message.data.frombytes(flat)
     return message
+
+
+def _take(message: Any, memory: array.array[int]) -> bool:
+    """Make `memory` the data of a message, if its class lets us; whether it did."""
+    try:
+        # Not through `data`: since Jazzy its setter copies, unless field checks are on.
+        message._data = memory
+    except AttributeError:
+        return False
+    return message.data is memory
+
+
+def _array_below(flat: NDArray[np.uint8]) -> array.array[int] | None:
+    """The array.array of bytes that `flat` shows all of; None if there is none."""
+    base: Any = flat
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    is_bytes = isinstance(base, array.array) and base.typecode == "B"
+    return base if is_bytes and len(base) == flat.size else None

@@ -77,30 +77,34 @@ class InputTransform:
         return max(multiple, int(np.round(side / multiple) * multiple))
 
 
-def resize_output(inverse_depth: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_output(
+    inverse_depth: Tensor, size: tuple[int, int], out: Tensor | None = None
+) -> Tensor:
     """The network's output back at the image's size: bicubic, `align_corners=False`, as released.
 
     Args:
         inverse_depth: [B, h, w] float32.
         size: (H, W).
+        out: where the result goes, of its shape and type; None makes a tensor for it.
 
     Returns:
         [B, H, W] float32 on the same device. The cubic kernel overshoots at edges, so that values
         a little below 0 are possible although the network gives none.
     """
     if inverse_depth.device.type == "cpu":
-        return _resize_cpu(inverse_depth, size)
+        return _resize_cpu(inverse_depth, size, out)
     planes = inverse_depth[:, None]
-    return F.interpolate(planes, size=size, mode="bicubic", align_corners=False)[:, 0]
+    resized = F.interpolate(planes, size=size, mode="bicubic", align_corners=False)[:, 0]
+    return resized if out is None else out.copy_(resized)
 
 
-def _resize_cpu(images: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize_cpu(images: Tensor, size: tuple[int, int], out: Tensor | None = None) -> Tensor:
     """[B, h, w] or [B, h, w, C] float32 -> the same with (h, w) = size."""
     if tuple(images.shape[1:3]) == size:
-        return images
+        return images if out is None else out.copy_(images)
     import cv2
 
-    resized = torch.empty((images.shape[0], *size, *images.shape[3:]))
+    resized = torch.empty((images.shape[0], *size, *images.shape[3:])) if out is None else out
     for source, target in zip(images.numpy(), resized.numpy(), strict=True):
         cv2.resize(source, (size[1], size[0]), dst=target, interpolation=cv2.INTER_CUBIC)
     return resized

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpt_ros.ros.transport import widen_shared_memory
+from dpt_ros.ros.tuning import keep_freed_memory, switch_threads_soon
 
 if TYPE_CHECKING:
     from dpt_ros.ros.node import DepthNode
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(USAGE)
         return 0
     name_prefix()
+    keep_freed_memory()
+    switch_threads_soon()
     widen_shared_memory()
     try:
         import rclpy

@@ -56,7 +56,10 @@ class Network:
         self._pipeline = self._make_pipeline(settings)
 
     def process(self, frames: Sequence[Frame], wanted: frozenset[str]) -> list[FrameOutputs]:
-        """Run frames, those of one size as one batch; see `FramePipeline.process`."""
+        """Run frames, those of one size as one batch; see `FramePipeline.process`.
+
+        On a CPU the next call overwrites the arrays.
+        """
         return self._pipeline.process(frames, wanted)
 
     def recover(self) -> None:
@@ -78,7 +81,9 @@ class Network:
 
     def _make_pipeline(self, settings: NodeSettings) -> FramePipeline:
         limits = self.narrow_limits(settings.depth)
-        return FramePipeline(self.predictor, limits, settings.points, settings.color)
+        return FramePipeline(
+            self.predictor, limits, settings.points, settings.color, keep_memory=True
+        )
 
 
 def release_memory() -> None:

@@ -206,6 +206,53 @@ def test_unknown_outputs_are_refused(pipeline: FramePipeline):
         pipeline.process([make_frame()], frozenset({"depth", "range"}))
 
 
+def copied(outputs: FrameOutputs) -> dict[str, np.ndarray]:
+    return {name: getattr(outputs, field).copy() for name, field in FIELDS.items()}
+
+
+def bits(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values).view(np.uint8)
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_kept_memory_changes_no_output(predictor: DepthPredictor, stride: int):
+    settings = PointCloudSettings(stride=stride)
+    frames = [make_frame(seed=seed, stream=stream) for seed, stream in enumerate("abab")]
+    frames.append(make_frame(40, 90, seed=4, stream="a"))  # the size changes
+
+    def run(keep_memory: bool) -> list[dict[str, np.ndarray]]:
+        pipeline = FramePipeline(predictor, LIMITS, settings, keep_memory=keep_memory)
+        calls = [frames[:2], frames[2:3], frames[3:], frames[:1]]
+        return [copied(out) for call in calls for out in pipeline.process(call, OUTPUTS)]
+
+    for kept, fresh in zip(run(True), run(False), strict=True):
+        for name in OUTPUTS:
+            np.testing.assert_array_equal(bits(kept[name]), bits(fresh[name]), err_msg=name)
+
+
+def test_kept_memory_is_each_frames_own_in_a_call_and_used_again_in_the_next(
+    predictor: DepthPredictor,
+):
+    pipeline = FramePipeline(predictor, LIMITS, keep_memory=True)
+    first = pipeline.process([make_frame(seed=1), make_frame(seed=2)], OUTPUTS)
+    before = copied(first[0])
+    for field in FIELDS.values():
+        arrays = [getattr(outputs, field) for outputs in first]
+        assert not np.shares_memory(*arrays)
+    (second,) = pipeline.process([make_frame(seed=3)], OUTPUTS)
+    for name, field in FIELDS.items():
+        assert np.shares_memory(getattr(first[0], field), getattr(second, field)), name
+    assert not np.array_equal(first[0].inverse_depth, before["inverse_depth"])
+
+
+def test_without_kept_memory_outputs_stay(pipeline: FramePipeline):
+    (first,) = pipeline.process([make_frame(seed=1)], OUTPUTS)
+    before = copied(first)
+    pipeline.process([make_frame(seed=2)], OUTPUTS)
+    for name, field in FIELDS.items():
+        np.testing.assert_array_equal(bits(getattr(first, field)), bits(before[name]))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_gives_what_the_cpu_gives_for_two_cameras():
     def run(device: str) -> list[FrameOutputs]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import array
 import copy
 import os
 import struct
@@ -108,31 +109,60 @@ def encoders(family):
 
 
 def test_header_is_the_callers_and_unchanged(family):
-    for encode, array, types in encoders(family):
+    for encode, values, types in encoders(family):
         header = family.header("some_frame")
         before = copy.deepcopy(header)
-        message = encode(array, header, *types)
+        message = encode(values, header, *types)
         assert message.header == before
         assert header == before
 
 
 def test_arrays_of_any_layout(family):
-    for encode, array, types in encoders(family):
-        expected = to_bytes(encode(array, family.header(), *types))
-        apart = np.repeat(array, 2, axis=1)[:, ::2]
+    for encode, values, types in encoders(family):
+        expected = to_bytes(encode(values, family.header(), *types))
+        apart = np.repeat(values, 2, axis=1)[:, ::2]
         assert not apart.flags.c_contiguous
         assert to_bytes(encode(apart, family.header(), *types)) == expected
-        assert to_bytes(encode(np.asfortranarray(array), family.header(), *types)) == expected
-        swapped = array.astype(array.dtype.newbyteorder(">"))
+        assert to_bytes(encode(np.asfortranarray(values), family.header(), *types)) == expected
+        swapped = values.astype(values.dtype.newbyteorder(">"))
         assert to_bytes(encode(swapped, family.header(), *types)) == expected
 
 
 def test_message_does_not_share_the_array(family):
-    for encode, array, types in encoders(family):
-        message = encode(array, family.header(), *types)
+    for encode, values, types in encoders(family):
+        message = encode(values, family.header(), *types)
         before = to_bytes(message)
-        array[...] = 9
+        values[...] = 9
         assert to_bytes(message) == before
+
+
+def test_all_of_an_array_of_bytes_is_taken_without_a_copy():
+    messages = pytest.importorskip("sensor_msgs.msg", reason="no ROS 2 message packages")
+    from std_msgs.msg import Header
+
+    memory = array.array("B", bytes(2 * 3 * 4))
+    pixels = np.frombuffer(memory, np.float32).reshape(2, 3)
+    pixels[...] = DEPTH_M
+    message = float_to_image(pixels, Header(), messages.Image)
+    assert message.data is memory
+    assert bytes(message.data) == DEPTH_M.tobytes()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda pixels: pixels[:1],
+        lambda pixels: pixels[:, ::-1],
+        lambda pixels: pixels.T,
+        lambda pixels: pixels.astype(">f4"),
+    ],
+)
+def test_another_view_of_an_array_of_bytes_is_copied(family, part):
+    memory = array.array("B", DEPTH_M.tobytes())
+    view = part(np.frombuffer(memory, np.float32).reshape(2, 3))
+    message = float_to_image(view, family.header(), family.Image)
+    assert message.data is not memory
+    assert to_bytes(message) == np.ascontiguousarray(view, "<f4").tobytes()
 
 
 def test_wrong_arrays_are_refused(family):
