@@ -149,11 +149,13 @@ class _Pixels:
         ranges = np.zeros(truth.shape, np.uint8)
         for edge in protocol.edges_m[1:-1]:
             ranges += truth >= edge
-        order = np.argsort(ranges, kind="stable")  # of bytes: sorted in one pass
+        # Half the time of sorting.
+        of_range = [np.flatnonzero(ranges == n) for n in range(len(protocol.edges_m) - 1)]
+        order = np.concatenate(of_range)
         return cls(
             inverse_depth.ravel()[places[order]].astype(np.float64),
             truth[order].astype(np.float64),
-            np.bincount(ranges, minlength=len(protocol.edges_m) - 1).astype(np.int64),
+            np.array([len(each) for each in of_range], np.int64),
             len(places) / wanted if wanted else math.nan,
         )
 
