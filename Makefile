@@ -55,11 +55,15 @@ demo: $(READY)  ## A synthetic robot, or your pictures: make demo [INPUT=folder|
 WORLD := $(RUN)dpt-ros synthetic dataset --jobs 2
 TRAIN := $(RUN)dpt-ros train --mode metric --loss.gradient 0.5 --loss.ssi 0.5 --beta2 0.99 --average 0.995 \
 	--validation-samples 64
+PLAIN := --augment.brightness 0 --augment.contrast 0 --augment.saturation 0 --augment.hue 0 --augment.gamma 0 \
+	--augment.noise 0 --augment.blur 0
 TINY := models/dpt_tiny
 
-tiny: $(READY)  ## Make the bundled model again: render, train, fit (two to three hours on two cores).
+tiny: $(READY)  ## Make the bundled model again: render, train, fit (three to four hours on two cores).
 	$(WORLD) --out runs/world --split train --scenes 1200 --frames-per-scene 5 --size 256x192 --camera-size 640x480
 	$(WORLD) --out runs/world_1 --split train --seed 1 --scenes 1600 --frames-per-scene 3 --size 256x192 \
+	  --camera-size 640x480
+	$(WORLD) --out runs/world_2 --split train --seed 2 --scenes 1600 --frames-per-scene 3 --size 256x192 \
 	  --camera-size 640x480
 	$(WORLD) --out runs/judge --split validation --scenes 48 --frames-per-scene 3 --size 640x480
 	$(TRAIN) runs/world --validation 0.03 --init scratch --model dpt_tiny --out runs/tiny_low --size 128x96 \
@@ -68,8 +72,14 @@ tiny: $(READY)  ## Make the bundled model again: render, train, fit (two to thre
 	  --out runs/tiny_middle --size 192x144 --steps 1800 \
 	  --backbone-lr 5e-4 --decoder-lr 5e-4 --warmup-steps 50 --final-lr 0.2
 	$(TRAIN) runs/world runs/world_1 --validation runs/judge --init runs/tiny_middle/model.safetensors \
-	  --out runs/tiny --size 256x192 --steps 1000 \
+	  --out runs/tiny_full --size 256x192 --steps 2000 \
 	  --backbone-lr 3e-4 --decoder-lr 3e-4 --warmup-steps 50 --final-lr 0.01
+	$(TRAIN) runs/world_2 --validation runs/judge --init runs/tiny_full/model.safetensors \
+	  --out runs/tiny_fresh --size 256x192 --steps 300 --average 0.98 \
+	  --backbone-lr 2e-4 --decoder-lr 2e-4 --warmup-steps 20 --final-lr 0.01
+	$(TRAIN) runs/world_2 --validation runs/judge --init runs/tiny_fresh/model.safetensors \
+	  --out runs/tiny --size 256x192 --steps 270 --average 0.98 $(PLAIN) \
+	  --backbone-lr 2e-4 --decoder-lr 2e-4 --warmup-steps 20 --final-lr 0.01
 	$(RUN)dpt-ros models convert runs/tiny/model.safetensors $(TINY).safetensors --half --card $(TINY).yaml --force
 	sed -i "s/^sha256: .*/sha256: '$$(sha256sum $(TINY).safetensors | cut -c1-64)'/" $(TINY).yaml
 	$(RUN)dpt-ros fit runs/judge --model dpt_tiny --out $(TINY).calibration.yaml --report runs/tiny/fit.html
