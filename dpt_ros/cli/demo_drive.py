@@ -73,7 +73,6 @@ def _drive(
     node_only = {"device": options.device, "precision": options.precision}
     robot_arguments = ["--kind", options.kind, "--seed", str(options.seed)]
     robot_arguments += ["--seconds", str(options.seconds), "--rate", str(options.rate)]
-    robot_arguments += ["--listeners", "3"]  # node, evaluator and watcher
     topics = {
         "camera": ("image_rect", IMAGE),
         "depth": ("/dpt/depth/image_rect", IMAGE),

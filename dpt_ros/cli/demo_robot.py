@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _CLOCK_S = 0.02
 _LISTENERS_S = 240.0
+_SETTLE_S = 0.5
+"""The robot knows of a listener before that one knows of the robot, and hears it."""
 _AFTER_S = 2.0
 """The clock goes on for a while, so that what waits for later messages comes to its end."""
 
@@ -30,7 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=4.0)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--listeners", type=int, default=2, help="to wait for on image_rect")
+    parser.add_argument(
+        "--listeners",
+        type=int,
+        default=3,
+        help="to wait for on image_rect: the node, the evaluator and who watches both",
+    )
     options = parser.parse_args(arguments)
 
     from dpt_ros.synthetic.bag_messages import BagMessages
@@ -46,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print("nobody listens", flush=True)
                 return 1
             time.sleep(0.1)
+        time.sleep(_SETTLE_S)
         _drive(robot, drive)
     print("arrived", flush=True)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 
 import numpy as np
 import pytest
@@ -44,9 +43,7 @@ def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, monkeypatch, capsy
     assert main(arguments) == 0
 
     printed = capsys.readouterr()
-    heard = re.search(r"live: (\d+) pictures", printed.out)
-    assert heard and 6 <= int(heard[1]) <= 8  # of 8: a busy machine may lose one
-    assert "report.html" in printed.out
+    assert "live: 8 pictures" in printed.out and "report.html" in printed.out
     assert "AbsRel" in printed.err and "rendered" in printed.err
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["frames_scored"] >= 1 and metrics["partial"] == ""

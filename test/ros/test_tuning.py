@@ -9,7 +9,7 @@ import sys
 import pytest
 
 SCRIPT = """
-import sys
+import resource, sys
 from pathlib import Path
 import numpy as np
 from dpt_ros.ros.tuning import keep_freed_memory, switch_threads_soon
@@ -19,7 +19,7 @@ if sys.argv[1] == "tuned":
     assert keep_freed_memory()
 
 def resident_mib():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 before = resident_mib()
 blocks = [np.ones(2**20, np.uint8) for _ in range(100)]
