@@ -1,14 +1,21 @@
-"""A small data set and a network of a few thousand weights to train on it."""
+"""A small data set, a network of a few thousand weights to train on it, and the fit of another."""
 
 from __future__ import annotations
 
 import logging
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample, sample_id
 from dpt_ros.geometry.camera import Camera
+from dpt_ros.training.fit import FitResult, fit_dataset
+from dpt_ros.training.fit_settings import FitSettings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fit_data import Network, frames, write
 
 NANO_CARD = """
 name: nano
@@ -65,6 +72,14 @@ def nano_card(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("card") / "nano.yaml"
     path.write_text(NANO_CARD, encoding="utf-8")
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory) -> tuple[Dataset, FitResult]:
+    """Five sources with 2 % noise and 30 % outliers, fitted."""
+    samples = frames(noise=0.02, outliers=0.3)
+    dataset = write(tmp_path_factory.mktemp("noisy") / "data", samples)
+    return dataset, fit_dataset(Network(), dataset, FitSettings(resamples=20))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,54 @@
+"""Recordings that are damaged or cut off: what is whole is used."""
+
+from __future__ import annotations
+
+import pytest
+from drive_samples import MS, STAMPS, START, samples_of
+from rosbags.rosbag2 import StoragePlugin
+
+from dpt_ros.bags.reader import BagError
+
+
+def test_a_recording_that_breaks_off_keeps_what_came_before(tmp_path, recordings):
+    stamps = [START + index * 100 * MS for index in range(12)]
+    bag = recordings.write_bag(
+        tmp_path / "bag", recordings.drive(stamps, size=(64, 48)), StoragePlugin.SQLITE3
+    )
+    import sqlite3
+
+    (file,) = bag.glob("*.db3")
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE messages SET data = x'00010000ff' WHERE id > 30")
+    database.close()
+    samples, stream = samples_of(bag)
+    assert 8 <= len(samples) < 12
+    assert [sample.stamp_ns for sample in samples] == stamps[: len(samples)]
+    assert "cannot be read" in stream.info["damage"]
+    assert stream.info["damage"] in stream.warnings
+
+
+def test_a_recording_of_a_robot_that_lost_power(tmp_path, recordings):
+    """Cut off within its last chunk, without metadata, zeros behind: what is whole is used."""
+    stamps = [START + index * 100 * MS for index in range(40)]
+    messages = recordings.drive(stamps, size=(320, 240))
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    (file,) = bag.glob("*.mcap")
+    whole = file.read_bytes()
+    (bag / "metadata.yaml").unlink()
+    for tail in (b"", bytes(5000)):
+        file.write_bytes(whole[: len(whole) * 3 // 4] + tail)
+        samples, stream = samples_of(bag)
+        assert 10 < len(samples) < 31
+        assert [sample.stamp_ns for sample in samples] == stamps[: len(samples)]
+        assert "is cut off" in stream.info["damage"]
+        assert stream.info["damage"] in stream.warnings
+
+
+def test_a_recording_that_cannot_be_opened(tmp_path, recordings):
+    bag = recordings.write_bag(tmp_path / "bag", recordings.drive(STAMPS))
+    (file,) = bag.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:3000])
+    with pytest.raises(BagError, match=r"cut off before the end of the first.*mcap recover"):
+        samples_of(bag)
+    with pytest.raises(BagError, match="there is no recording"):
+        samples_of(tmp_path / "nowhere")

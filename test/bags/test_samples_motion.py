@@ -1,0 +1,142 @@
+"""The robot's motion during a scan is undone, by odometry or by transforms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from drive_samples import MS, SECOND, START, samples_of
+
+from dpt_ros.bags.samples import SampleError
+
+
+def pose(x, y, yaw):
+    c, s = math.cos(yaw), math.sin(yaw)
+    return np.array([[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+
+
+def turning_robot(recordings, times, how, stop_ns=0):
+    """A robot at 4 m/s that turns with 0.5 rad/s; its LiDAR sees posts, one after the other.
+
+    Returns messages and where the posts are in the world. The scan takes 0.1 s up to the picture.
+    """
+    picture_ns = START + SECOND
+    base_lidar = np.eye(4)
+    base_lidar[:3, 3] = [0.2, 0.1, 0.5]
+    base_camera = np.eye(4)
+    base_camera[:3, :3] = np.linalg.inv(recordings.OPTICAL_FROM_LIDAR)[:3, :3]
+    base_camera[:3, 3] = [0.4, 0.0, 0.3]
+
+    def base_at(ns):
+        seconds = (ns - START) / SECOND
+        return pose(4.0 * seconds, 0.0, 0.5 * seconds)
+
+    heading = base_at(picture_ns)
+    ahead = np.array([[6.0 + 0.3 * i, 0.35 * (i - 10), 0.1 * (i % 5), 1.0] for i in range(21)])
+    posts = ahead @ heading.T
+    stamps = picture_ns - 100 * MS + np.arange(21) * 5 * MS
+    points = np.array(
+        [
+            (np.linalg.inv(base_at(int(ns)) @ base_lidar) @ post)[:3]
+            for ns, post in zip(stamps, posts, strict=True)
+        ]
+    )
+    offsets = (stamps - stamps[0]).astype("u4") if times else None
+    scan = recordings.cloud(int(stamps[0]), points, times=offsets)
+    scan_ns = int(stamps[0])
+    rgb = np.zeros((240, 320, 3), np.uint8)
+    messages = [
+        (
+            "/tf_static",
+            START,
+            recordings.transforms(
+                START, ("base_link", "lidar", base_lidar), ("base_link", "camera", base_camera)
+            ),
+        ),
+        ("/camera/camera_info", picture_ns, recordings.info(picture_ns, 320, 240, 200.0)),
+        ("/camera/image_raw", picture_ns + 10 * MS, recordings.image(picture_ns, rgb)),
+        ("/points", scan_ns + 110 * MS, scan),
+    ]
+    for ns in range(START + 800 * MS, START + 1200 * MS, 10 * MS):
+        if stop_ns and ns > stop_ns:
+            break
+        if how == "odometry":
+            messages.append(("/odom", ns + 15 * MS, recordings.odometry(ns, base_at(ns))))
+        elif how == "tf":
+            item = ("odom", "base_link", base_at(ns))
+            messages.append(("/tf", ns + 15 * MS, recordings.transforms(ns, item)))
+    seen = posts @ np.linalg.inv(heading @ base_camera).T
+    pixels = np.floor(seen[:, :2] / seen[:, 2:3] * 200.0 + [159.5, 119.5] + 0.5).astype(int)
+    return messages, pixels, seen[:, 2]
+
+
+def depth_near(depth_m, pixels):
+    """The depth at each pixel (column, row), or beside it: posts fall on borders of pixels."""
+    around = (depth_m[r - 1 : r + 2, c - 1 : c + 2] for c, r in pixels)
+    return [float(np.nanmin(values)) for values in around if np.isfinite(values).any()]
+
+
+@pytest.mark.parametrize("how", ["odometry", "tf"])
+def test_motion_is_undone_point_by_point(tmp_path, recordings, how):
+    """Each post, measured at its own time, lands where the picture sees it: 4x4 by 4x4."""
+    messages, pixels, z = turning_robot(recordings, True, how)
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    settings = {"max_gap_s": 0.2, "lidar": no_occlusion()}
+    (sample,), stream = samples_of(bag, **settings)
+    assert stream.warnings == []
+    assert int(np.isfinite(sample.depth_m).sum()) == 21
+    assert depth_near(sample.depth_m, pixels) == pytest.approx(z, abs=0.001)
+    # Without it, the posts measured first are 0.4 m off.
+    (smeared,), _ = samples_of(bag, motion_compensation=False, **settings)
+    values = smeared.depth_m[np.isfinite(smeared.depth_m)]
+    assert np.abs(np.sort(values)[:, None] - z).min(axis=1).max() > 0.03
+    assert len(values) > 10
+    assert not np.allclose(np.sort(values)[:10], np.sort(z)[:10], atol=0.1)
+
+
+def no_occlusion():
+    from dpt_ros.geometry.lidar import LidarSettings
+
+    return LidarSettings(occlusion_window_m=0.0)
+
+
+def test_motion_without_times_is_undone_as_a_whole_and_warned_of(tmp_path, recordings):
+    messages, _, z = turning_robot(recordings, False, "odometry")
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    (sample,), stream = samples_of(bag, max_gap_s=0.2, lidar=no_occlusion())
+    assert len(stream.warnings) == 1
+    assert "do not say when each point was measured" in stream.warnings[0]
+    assert np.nanmin(sample.depth_m) < z.min()  # the last posts are moved by 0.4 m too much
+
+
+def test_a_fixed_frame_may_be_named(tmp_path, recordings):
+    messages, _, _ = turning_robot(recordings, True, "tf")
+    for topic, _, message in messages:
+        if topic == "/tf":
+            message.transforms[0].header.frame_id = "world"
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    _, stream = samples_of(bag, max_gap_s=0.2)
+    assert "--fixed-frame" in stream.warnings[0]
+    _, stream = samples_of(bag, max_gap_s=0.2, fixed_frame="world")
+    assert stream.warnings == []
+
+
+def test_odometry_that_breaks_off_is_told(tmp_path, recordings):
+    messages, _, _ = turning_robot(recordings, True, "odometry", stop_ns=START + 950 * MS)
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    with pytest.raises(SampleError, match=r"transform that is not known .*odom <- base_link.*ends"):
+        samples_of(bag, max_gap_s=0.2)
+
+
+def test_transforms_that_come_late_are_waited_for(tmp_path, recordings):
+    """/tf is recorded 0.3 s after what it tells of: still every sample is compensated."""
+    messages, pixels, z = turning_robot(recordings, True, "tf")
+    late = [(t, ns + 300 * MS if t == "/tf" else ns, m) for t, ns, m in messages]
+    extra = START + 1150 * MS  # a second picture and scan, so that the stream goes on
+    late.append(
+        ("/camera/image_raw", extra, recordings.image(extra, np.zeros((240, 320, 3), "u1")))
+    )
+    bag = recordings.write_bag(tmp_path / "bag", late)
+    samples, _ = samples_of(bag, max_gap_s=0.2, lidar=no_occlusion())
+    assert depth_near(samples[0].depth_m, pixels) == pytest.approx(z, abs=0.001)

@@ -1,0 +1,47 @@
+"""Hugging Face folders that are refused: without weights or config, or with faulty parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_checkpoints import hugging_face_state, make, refused, write_folder
+
+# ---- Hugging Face folders ----
+
+
+def test_folder_without_weights(tmp_path: Path) -> None:
+    refused(make(), tmp_path, r"holds no weights; expected .*config\.json.*model\.safetensors")
+
+
+def test_folder_without_config(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "dpt", hugging_face_state(), "safetensors")
+    (folder / "config.json").unlink()
+    refused(make(), folder, r"config\.json: is missing")
+
+
+def test_folder_of_another_model(tmp_path: Path) -> None:
+    config = {"model_type": "depth_anything"}
+    folder = write_folder(tmp_path / "dpt", hugging_face_state(), "safetensors", config)
+    refused(make(), folder, r"model_type 'depth_anything', expected 'dpt'")
+
+
+def test_folder_with_a_part_missing(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "dpt", hugging_face_state(), "divided safetensors")
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    refused(make(), folder, r"model-00002-of-00002\.safetensors: is missing")
+
+
+def test_index_that_leads_out_of_the_folder(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "dpt", hugging_face_state(), "divided safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../secret.safetensors"}}))
+    refused(make(), folder, r"names '\.\./secret\.safetensors', expected a file of the same")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"weight_map": {}}'])
+def test_faulty_index(tmp_path: Path, text: str) -> None:
+    folder = write_folder(tmp_path / "dpt", hugging_face_state(), "divided safetensors")
+    (folder / "model.safetensors.index.json").write_text(text)
+    refused(make(), folder, r"index\.json: .*download it again")
