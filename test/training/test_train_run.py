@@ -161,7 +161,8 @@ def test_the_result_loads_with_its_card(undisturbed, dense_dataset, nano_card):
 def test_a_fit_after_training_finds_the_scale_and_shift_there_are(tmp_path, nano_card):
     """Truth is made of what the network says, at a known scale and shift."""
     start = load_start("scratch", nano_card, "", seed=1)
-    predictor = DepthPredictor(copy.deepcopy(start.model), start.card, device="cpu")
+    model = copy.deepcopy(start.model)
+    predictor = DepthPredictor(model, start.card, device="cpu", precision="float32")
     random = np.random.default_rng(0)
     camera = Camera(32, 32, 30.0, 30.0, 15.5, 15.5)
     pictures = random.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
