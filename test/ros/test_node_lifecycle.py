@@ -131,6 +131,8 @@ def test_simulated_time_that_jumps_back_starts_the_ages_anew(
         clock = Clock()
         clock.clock.sec, clock.clock.nanosec = divmod(int(now_s * SECOND_NS), SECOND_NS)
         peer.publish("/clock", clock)
+        # Nothing says in which order two topics arrive.
+        peer.wait_for("/diagnostics", lambda array: array.header.stamp == clock.clock, "the time")
 
     def serve(stamp_s: float, now_s: float) -> None:
         tick(now_s)
@@ -141,6 +143,7 @@ def test_simulated_time_that_jumps_back_starts_the_ages_anew(
     assert peer.set_parameter("use_sim_time", True).successful
     assert peer.set_parameter("max_age_s", 1.0).successful
     peer.listen(COLOR, Image)
+    peer.status("front/dpt: camera")  # listens to /diagnostics from here on
     try:
         serve(stamp_s=1000.0, now_s=1000.25)
         status = peer.status(
