@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpt_ros.ros.transport import widen_shared_memory
-from dpt_ros.ros.tuning import keep_freed_memory, switch_threads_soon
+from dpt_ros.ros.tuning import keep_freed_memory, spin_briefly, switch_threads_soon
 
 if TYPE_CHECKING:
     from dpt_ros.ros.node import DepthNode
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name_prefix()
     keep_freed_memory()
     switch_threads_soon()
+    spin_briefly()
     widen_shared_memory()
     try:
         import rclpy

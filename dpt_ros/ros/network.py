@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,20 +33,30 @@ class Network:
 
     @classmethod
     def load(cls, settings: NodeSettings) -> Network:
-        """Load the model that the settings name.
+        """Load the model that the settings name, in a thread that ends with it.
+
+        GNU OpenMP gives every thread that starts parallel work a team of its own. While there is
+        more than one, their members sleep between tasks in place of spinning, and a small network
+        takes 1.6 times as long. The team that this work needs goes when its thread ends, and the
+        worker's is the only one.
 
         Raises:
             ValueError: unknown model or setting, or weights that do not fit.
             FileNotFoundError: no weights.
         """
-        predictor = DepthPredictor.from_model(
+        loader = ThreadPoolExecutor(1, thread_name_prefix="dpt_loader")
+        loading = loader.submit(
+            DepthPredictor.from_model,
             settings.model,
             checkpoint=settings.checkpoint or None,
             device=settings.device,
             precision=settings.precision,
             compile=settings.compile,
         )
-        return cls(predictor, settings)
+        try:
+            return cls(loading.result(), settings)
+        finally:
+            loader.shutdown(wait=loading.done())  # not done: a signal came meanwhile
 
     def apply(self, settings: NodeSettings) -> None:
         """Take new depth limits, cloud and colour settings from the next frame on.
