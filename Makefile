@@ -65,6 +65,8 @@ tiny: $(READY)  ## Make the bundled model again: render, train, fit (three to fo
 	  --camera-size 640x480
 	$(WORLD) --out runs/world_2 --split train --seed 2 --scenes 1600 --frames-per-scene 3 --size 256x192 \
 	  --camera-size 640x480
+	$(WORLD) --out runs/world_3 --split train --seed 3 --scenes 1500 --frames-per-scene 3 --size 256x192 \
+	  --camera-size 640x480
 	$(WORLD) --out runs/judge --split validation --scenes 48 --frames-per-scene 3 --size 640x480
 	$(TRAIN) runs/world --validation 0.03 --init scratch --model dpt_tiny --out runs/tiny_low --size 128x96 \
 	  --steps 2600 --backbone-lr 6e-4 --decoder-lr 6e-4 --warmup-steps 200 --final-lr 0.2
@@ -78,11 +80,14 @@ tiny: $(READY)  ## Make the bundled model again: render, train, fit (three to fo
 	  --out runs/tiny_fresh --size 256x192 --steps 300 --average 0.98 \
 	  --backbone-lr 2e-4 --decoder-lr 2e-4 --warmup-steps 20 --final-lr 0.01
 	$(TRAIN) runs/world_2 --validation runs/judge --init runs/tiny_fresh/model.safetensors \
-	  --out runs/tiny --size 256x192 --steps 270 --average 0.98 $(PLAIN) \
+	  --out runs/tiny_plain --size 256x192 --steps 270 --average 0.98 $(PLAIN) \
 	  --backbone-lr 2e-4 --decoder-lr 2e-4 --warmup-steps 20 --final-lr 0.01
+	$(TRAIN) runs/world_3 --validation runs/judge --init runs/tiny_plain/model.safetensors \
+	  --out runs/tiny --size 256x192 --steps 1050 --average 0.99 $(PLAIN) --mixed-precision bfloat16 \
+	  --backbone-lr 3e-4 --decoder-lr 3e-4 --warmup-steps 20 --final-lr 0.01
 	$(RUN)dpt-ros models convert runs/tiny/model.safetensors $(TINY).safetensors --half --card $(TINY).yaml --force
 	sed -i "s/^sha256: .*/sha256: '$$(sha256sum $(TINY).safetensors | cut -c1-64)'/" $(TINY).yaml
-	$(RUN)dpt-ros fit runs/judge --model dpt_tiny --out $(TINY).calibration.yaml --report runs/tiny/fit.html
+	$(RUN)dpt-ros fit runs/judge --model dpt_tiny --precision float32 --out $(TINY).calibration.yaml --report runs/tiny/fit.html
 
 colcon: $(READY)  ## Build and test the package in a colcon workspace of its own (build/colcon).
 	.ci/colcon $(abspath $(VENV))
