@@ -142,12 +142,23 @@ def _play_all(source: Source, node: NodeProcess, player: Player, out: Path) -> i
             source.skipped.append(f"{picture.name}: no answer within {_ANSWER_S:g} s")
             continue
         if picture.camera is not None and with_points:
-            answers = player.wait(["points"], _POINTS_S)
+            answers = _wait_for_points(player, picture)
             with_points = "points" in answers
         _write(picture, answers, out)
         answered += 1
         progress.set_postfix_str(_times(player.diagnostics))
     return answered
+
+
+def _wait_for_points(player: Player, picture: Picture) -> dict[str, Any]:
+    """The answers with their points; the picture is played again if these do not come.
+
+    Topics connect one by one: colours may arrive before anybody could hear of points.
+    """
+    answers = player.wait(["points"], _POINTS_S)
+    if "points" in answers:
+        return answers
+    return {**answers, **player.play(picture.rgb, picture.camera, ["points"], _POINTS_S)}
 
 
 def _write(picture: Picture, answers: dict[str, Any], out: Path) -> None:
