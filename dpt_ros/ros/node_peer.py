@@ -25,6 +25,10 @@ Peer = TypeVar("Peer", bound="NodePeer")
 
 RELIABLE = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
 
+_SETTLE_S = 1.0
+"""The node learns of each subscription a little later than this end does, and computes only what is
+subscribed to."""
+
 
 class NodePeer:
     """Publishes a camera, and hears what the node makes of it.
@@ -104,6 +108,7 @@ class NodePeer:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self._node_name} did not become active in {timeout_s:g} s")
             self.executor.spin_once(timeout_sec=0.1)
+        self.spin(_SETTLE_S)
 
     def spin(self, seconds: float) -> None:
         """Receive for a while."""
