@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpt_ros.ros.transport import widen_shared_memory
-from dpt_ros.ros.tuning import keep_freed_memory, spin_briefly, switch_threads_soon
+from dpt_ros.ros.tuning import (
+    LOADER_THREAD,
+    WORKER_THREAD,
+    keep_freed_memory,
+    spin_briefly,
+    switch_threads_soon,
+)
 
 if TYPE_CHECKING:
     from dpt_ros.ros.node import DepthNode
@@ -54,7 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:  # RCLError: an argument after --ros-args that ROS does not read
         return _complain(f"dpt: {error}")
     node: DepthNode | None = None
-    has_stopped = True
     try:
         node = _make_node()
         rclpy.spin(node)
@@ -73,14 +79,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         if node is not None:
-            has_stopped = node.stop(STOP_S)
+            node.stop(STOP_S)
             node.destroy_node()
         rclpy.try_shutdown()
-    if not has_stopped:  # the network holds the worker's thread: ending it by finalising may crash
+    if _is_network_busy():  # waiting may take minutes, and ending it by finalising may crash
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _is_network_busy() -> bool:
+    """Whether a network is still loaded or run, by a thread that the node has given up."""
+    names = (WORKER_THREAD, LOADER_THREAD)
+    return any(thread.name.startswith(names) for thread in threading.enumerate())
 
 
 def _make_node() -> DepthNode:

@@ -12,6 +12,7 @@ import torch
 from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.inference.pipeline import Frame, FrameOutputs, FramePipeline
+from dpt_ros.ros.tuning import LOADER_THREAD
 
 if TYPE_CHECKING:
     from dpt_ros.ros.settings import NodeSettings
@@ -44,7 +45,7 @@ class Network:
             ValueError: unknown model or setting, or weights that do not fit.
             FileNotFoundError: no weights.
         """
-        loader = ThreadPoolExecutor(1, thread_name_prefix="dpt_loader")
+        loader = ThreadPoolExecutor(1, thread_name_prefix=LOADER_THREAD)
         loading = loader.submit(
             DepthPredictor.from_model,
             settings.model,

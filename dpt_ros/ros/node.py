@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 import traceback
@@ -115,13 +116,10 @@ class DepthNode(LifecycleNode):
 
         return self._guarded("shutdown", stop)
 
-    def stop(self, timeout_s: float) -> bool:
-        """Stop the worker before the process ends; False if it is still busy."""
-        try:
+    def stop(self, timeout_s: float) -> None:
+        """Stop the worker before the process ends; one that is busy for longer is given up."""
+        with contextlib.suppress(TimeoutError):
             self._deactivate(timeout_s)
-        except TimeoutError:
-            return False
-        return True
 
     def _activate(self) -> None:
         try:

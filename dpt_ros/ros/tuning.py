@@ -12,6 +12,9 @@ _KEPT_BYTES = 256 * 2**20
 _LARGEST_BLOCK = 32 * 2**20
 """The most that glibc takes for M_MMAP_THRESHOLD."""
 
+WORKER_THREAD, LOADER_THREAD = "dpt_worker", "dpt_loader"
+"""How the names of the threads begin that run and that load the network."""
+
 SWITCH_INTERVAL_S = 0.0001
 SPIN_COUNT = "10000"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from dpt_ros.ros.mailbox import Mailbox
+from dpt_ros.ros.tuning import WORKER_THREAD
 
 Item = TypeVar("Item")
 
@@ -36,7 +37,7 @@ class Worker(Generic[Item]):
         self._process = process
         self._report = report
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="dpt_worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=WORKER_THREAD, daemon=True)
 
     def start(self) -> None:
         """Start taking items."""

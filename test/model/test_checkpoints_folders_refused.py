@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from small_checkpoints import hugging_face_state, make, refused, write_folder
 
-# ---- Hugging Face folders ----
-
 
 def test_folder_without_weights(tmp_path: Path) -> None:
     refused(make(), tmp_path, r"holds no weights; expected .*config\.json.*model\.safetensors")

@@ -25,8 +25,6 @@ from dpt_ros.model.checkpoints import (
     save_checkpoint,
 )
 
-# ---- whose files are taken ----
-
 WRAPPERS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
     "plain": lambda state: state,
     "training": lambda state: {"model": state, "optimizer": {"step": 7}, "epoch": 3},

@@ -12,8 +12,6 @@ from small_checkpoints import card_of_small, make, refused
 
 from dpt_ros.model.checkpoints import CheckpointError, read_card, save_checkpoint
 
-# ---- our own files ----
-
 
 def edit_metadata(path: Path, **changes: str) -> None:
     with path.open("rb") as file:

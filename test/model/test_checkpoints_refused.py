@@ -24,8 +24,6 @@ from torch import Tensor
 from dpt_ros.model.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from dpt_ros.model.dpt import create_model
 
-# ---- what is refused, with the model unchanged ----
-
 
 def without(state: dict[str, Tensor], keys: list[str]) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if key not in keys}

@@ -11,8 +11,6 @@ from small_checkpoints import isl_org_state
 from dpt_ros.model.checkpoints import CheckpointError, find_configuration
 from dpt_ros.model.dpt import create_model
 
-# ---- which network a file is for ----
-
 
 @pytest.mark.parametrize("readout", ["ignore", "project"])
 def test_find_configuration_of_a_bare_state_dict(tmp_path: Path, readout: str) -> None:

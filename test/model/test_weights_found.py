@@ -16,9 +16,6 @@ from dpt_ros.model.weights import find_weights, weights_folder
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-# ---- folders and hashes ----
-
-
 def test_weights_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DPT_ROS_WEIGHTS", "~/nets")

@@ -17,9 +17,6 @@ from dpt_ros.model.weights import find_weights, pull
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-# ---- what is refused ----
-
-
 def test_wrong_file(site: Site, folder: Path) -> None:
     folder.mkdir()
     (folder / NAME).write_bytes(b"the old one")

@@ -15,9 +15,6 @@ from dpt_ros.model.weights import pull
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-# ---- resuming ----
-
-
 def test_a_cut_connection_goes_on_by_itself(site: Site, folder: Path) -> None:
     site.cut_after = HALF
     pull(make_card(site.url))

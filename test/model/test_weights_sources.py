@@ -13,9 +13,6 @@ from dpt_ros.model.weights import pull
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-# ---- other sources ----
-
-
 @pytest.mark.parametrize("kind", ["file", "folder", "address"])
 def test_from_this_machine(tmp_path: Path, folder: Path, kind: str) -> None:
     source = tmp_path / "my stick" / NAME
