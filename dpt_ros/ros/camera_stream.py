@@ -94,6 +94,10 @@ class CameraStream:
         self.statistics.forget_latencies()
         self.stamps.forget()
 
+    def image_publishers(self) -> int:
+        """How many publish the images that this camera listens to."""
+        return self._node.count_publishers(self.image_topic)
+
     def silence(self) -> str:
         """Why no image comes; "" while images come or the stream is not old enough to tell."""
         now_s = time.monotonic()

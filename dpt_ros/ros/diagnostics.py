@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
+IMAGE_PUBLISHERS, SUBSCRIBED = "image publishers", "subscribed outputs"
+"""Keys by which others see that they are connected to the node."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NodeState:
@@ -72,10 +75,11 @@ def camera_status(
         message = f"{rate_in_hz:.1f} Hz in; nobody listens, so nothing is computed"
     values = {
         "image topic": stream.image_topic,
+        IMAGE_PUBLISHERS: str(stream.image_publishers()),
         "camera_info topic": stream.camera_info_topic,
         "camera_info": "received" if stream.camera.has_info else "none",
         "calibration": "none" if metres is None else metres.source,
-        "subscribed outputs": ", ".join(sorted(listened)) or "none",
+        SUBSCRIBED: ", ".join(sorted(listened)) or "none",
         "QoS mismatch": "; ".join(stream.qos_trouble.values()) or "none",
         "rate in Hz": f"{rate_in_hz:.2f}",
         "rate out Hz": f"{rate_out_hz:.2f}",

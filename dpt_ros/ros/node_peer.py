@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 
+from dpt_ros.ros.diagnostics import IMAGE_PUBLISHERS, SUBSCRIBED
 from dpt_ros.ros.topics import OUTPUTS
 
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
@@ -24,10 +25,6 @@ _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 Peer = TypeVar("Peer", bound="NodePeer")
 
 RELIABLE = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
-
-_SETTLE_S = 1.0
-"""The node learns of each subscription a little later than this end does, and computes only what is
-subscribed to."""
 
 
 class NodePeer:
@@ -93,22 +90,26 @@ class NodePeer:
         rclpy.try_shutdown()
 
     def wait_for_node(self, check: Callable[[], None], timeout_s: float) -> None:
-        """Spin until the node listens and its outputs are connected.
+        """Spin until camera and outputs are connected, and the node has said so in its diagnostics.
+
+        Each end learns of the other by itself: what is published before both know may be lost, and
+        what nobody is known to listen to is not computed.
 
         Args:
             check: called in between; raises if the node has ended.
             timeout_s: how long to wait.
 
         Raises:
-            TimeoutError: it does not listen in time.
+            TimeoutError: it does not in time.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._is_connected():
+        while missing := self._not_connected():
             check()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self._node_name} did not become active in {timeout_s:g} s")
+                raise TimeoutError(
+                    f"{self._node_name} is not connected after {timeout_s:g} s: {missing}"
+                )
             self.executor.spin_once(timeout_sec=0.1)
-        self.spin(_SETTLE_S)
 
     def spin(self, seconds: float) -> None:
         """Receive for a while."""
@@ -136,13 +137,26 @@ class NodePeer:
             values = {pair.key: pair.value for pair in status.values}
             self.diagnostics[status.name] = {"message": status.message, **values}
 
-    def _is_connected(self) -> bool:
-        topics = [f"{self._node_name}/{OUTPUTS[name][0]}" for name in self._outputs]
-        return (
-            self.images.get_subscription_count() > 0
-            and self.infos.get_subscription_count() > 0
-            and all(self.node.count_publishers(topic) > 0 for topic in topics)
-        )
+    def _not_connected(self) -> str:
+        """What is not connected yet, for people; "" when all is."""
+        for publisher in (self.images, self.infos):
+            if not publisher.get_subscription_count():
+                return f"nobody listens to {publisher.topic_name}"
+        for name in self._outputs:
+            topic = f"{self._node_name}/{OUTPUTS[name][0]}"
+            if not self.node.count_publishers(topic):
+                return f"nobody publishes {topic}"
+        prefix = f"{self._node_name.lstrip('/')}: "
+        reports = (values for name, values in self.diagnostics.items() if name.startswith(prefix))
+        report = next((values for values in reports if SUBSCRIBED in values), None)
+        if report is None:
+            return "its diagnostics have not come"
+        if report[IMAGE_PUBLISHERS] == "0":
+            return f"it does not know of the publisher of {self.images.topic_name}"
+        unknown = set(self._outputs) - set(report[SUBSCRIBED].split(", "))
+        if unknown:
+            return f"it does not know that somebody listens to {', '.join(sorted(unknown))}"
+        return ""
 
 
 def crowded(topic: str, publishers: Iterable[Any]) -> str:

@@ -104,8 +104,10 @@ def test_the_node_is_measured_over_dds(tmp_path, capsys, monkeypatch):
     result = json.loads(path.read_text())
     assert result["answered"] == result["frames"] == 12
     stages = result["stages_ms"]
-    parts = sum(stages[name]["p50"] for name in ("receive", "decode", "post", "publish"))
-    assert stages["overhead"]["p50"] == pytest.approx(parts, rel=0.5)
+    parts = [stages[name] for name in ("receive", "decode", "post", "publish")]
+    # A sum is at least its largest part; few of twelve frames have a part beyond its p95.
+    assert stages["overhead"]["p50"] >= max(part["p50"] for part in parts)
+    assert stages["overhead"]["p50"] <= sum(part["p95"] for part in parts)
     assert stages["network"]["p50"] > 0.0
     assert result["memory_mib"][-1][0] == 11 and result["memory_mib"][-1][1] > 50.0
     assert "overhead" in capsys.readouterr().out
