@@ -31,7 +31,7 @@ class InferenceSettings:
     )
     precision: str = setting(
         "auto",
-        "Number format of the network; auto: float16 on a GPU, bfloat16 on a CPU that computes "
+        "Number format of the network; auto: float16 on a GPU, bfloat16 on a CPU that is faster "
         "with it, else float32.",
         choices=PRECISIONS,
         fixed=True,

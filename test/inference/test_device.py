@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from dpt_ros.inference import device as device_module
-from dpt_ros.inference.device import choose_device, choose_precision, cpu_bfloat16_flag
+from dpt_ros.inference.device import (
+    bfloat16_speedup,
+    choose_device,
+    choose_precision,
+    cpu_bfloat16_flag,
+)
 
 CPU = torch.device("cpu")
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
@@ -61,14 +66,46 @@ def test_no_cpu_info_is_no_bfloat16_hardware(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("flag", "expected"), [("amx_bf16", "bfloat16"), ("avx512_bf16", "bfloat16"), ("", "float32")]
+    ("flag", "speedup", "expected", "reason"),
+    [
+        ("amx_bf16", 0.0, "bfloat16", "computes with it (amx_bf16)"),
+        ("avx512_bf16", 2.2, "bfloat16", "computes with it (avx512_bf16)"),
+        ("avx512_bf16", 0.5, "float32", "has avx512_bf16, but is no faster with it"),
+        ("", 2.2, "float32", "has none of amx_bf16, avx512_bf16"),
+    ],
 )
-def test_auto_precision_on_a_cpu(monkeypatch: pytest.MonkeyPatch, flag: str, expected: str):
+def test_auto_precision_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, flag: str, speedup: float, expected: str, reason: str
+):
     monkeypatch.setattr(device_module, "cpu_bfloat16_flag", lambda: flag)
-    precision, reason = choose_precision("auto", CPU)
+    monkeypatch.setattr(device_module, "bfloat16_speedup", lambda: speedup)
+    precision, said = choose_precision("auto", CPU)
 
     assert precision == expected
-    assert (flag or "none of amx_bf16, avx512_bf16") in reason
+    assert reason in said
+
+
+def test_the_speed_of_bfloat16_is_measured_once(monkeypatch: pytest.MonkeyPatch):
+    bfloat16_speedup.cache_clear()
+    took_s = {torch.float32: 0.3, torch.bfloat16: 0.2}
+    products: list[torch.dtype] = []
+    now_s = 0.0
+
+    def multiply(factor: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        nonlocal now_s
+        now_s += took_s[factor.dtype] * (1.0 if len(products) > 1 else 9.0)
+        products.append(factor.dtype)
+        return factor
+
+    monkeypatch.setattr(device_module.torch, "mm", multiply)
+    monkeypatch.setattr(device_module.time, "perf_counter", lambda: now_s)
+
+    assert bfloat16_speedup() == pytest.approx(1.5)
+    assert set(products) == {torch.float32, torch.bfloat16}
+    count = len(products)
+    assert bfloat16_speedup() == pytest.approx(1.5)
+    assert len(products) == count
+    bfloat16_speedup.cache_clear()
 
 
 def test_auto_precision_on_a_gpu():
