@@ -44,6 +44,8 @@ NODE_ONLY = {
 }
 REPORT_S = "90"
 """How long the evaluator may take to write its report before it is ended by force."""
+LOG_LEVELS = ["debug", "info"]
+"""The player waits for what nodes say at info."""
 
 
 ARGUMENTS = {
@@ -51,11 +53,13 @@ ARGUMENTS = {
     "image": ("/camera/image_rect", "topic of the images in the recording"),
     "camera_info": ("", "topic of their CameraInfo; without it the one beside the images"),
     "points": ("/lidar/points", "topic of the LiDAR's points"),
+    "odometry": ("/odom", "topic of the odometry, for what no /tf tells of movement"),
     "rectified": ("true", "false: the images are raw, with the camera_info's distortion"),
     "transforms": ("", "YAML file of fixed transforms, instead of those of /tf_static"),
     "protocol": ("full", "full, kitti, nyu or zero-shot"),
-    "output": ("evaluation", "folder of the report; a new one, or an empty one"),
-    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "output": ("live_evaluation", "folder of the report; a new one, or an empty one"),
+    "overwrite": ("false", "true: replace the files of an earlier report in that folder"),
+    "log_level": ("info", "debug or info"),
     "rviz": ("false", "true: start RViz with the errors' layout"),
     "rviz_frame": ("camera_optical_frame", "frame that RViz shows, e.g. the images' own"),
 }
@@ -70,7 +74,12 @@ def generate_launch_description() -> LaunchDescription:
     }
     arguments = [DeclareLaunchArgument("bag", description="the recording to play")]
     arguments += [
-        DeclareLaunchArgument(name, default_value=default, description=description)
+        DeclareLaunchArgument(
+            name,
+            default_value=default,
+            description=description,
+            choices=LOG_LEVELS if name == "log_level" else None,
+        )
         for name, (default, description) in described.items()
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start, args=[share])])
@@ -93,16 +102,19 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
         cmd=["ros2", "bag", "play", str(bag), "--clock", "100", "--rate", given["rate"]],
         output="screen",
     )
-    after = OnProcessExit(
-        target_action=player,
-        on_exit=[TimerAction(period=3.0, actions=[Shutdown(reason="the recording was played")])],
-    )
+    after = OnProcessExit(target_action=player, on_exit=[ended("the recording was played")])
     both = when_both_listen(player)
-    starts = [
-        RegisterEventHandler(OnProcessIO(target_action=node, on_stdout=both, on_stderr=both))
-        for node in nodes
-    ]
-    return [*nodes, rviz(given, share), RegisterEventHandler(after), *starts]
+    handlers = [after]
+    for node in nodes:
+        handlers.append(OnProcessIO(target_action=node, on_stdout=both, on_stderr=both))
+        reason = ended("a node ended, and nothing is left to play for: see what it said")
+        handlers.append(OnProcessExit(target_action=node, on_exit=[reason]))
+    return [*nodes, rviz(given, share), *map(RegisterEventHandler, handlers)]
+
+
+def ended(reason: str) -> TimerAction:
+    """Ends all a little later: the evaluator takes in what is on its way, or notes who is gone."""
+    return TimerAction(period=3.0, actions=[Shutdown(reason=reason)])
 
 
 def depth_node(given: dict[str, str]) -> Node:
@@ -135,8 +147,19 @@ def evaluator(given: dict[str, str], bag: Path) -> Node:
         package="dpt_ros",
         executable="evaluator_node",
         name="dpt_evaluator",
-        parameters=[{**shared(given), **own}],
-        remappings=[*camera_remappings(given), ("points", given["points"])],
+        parameters=[
+            {
+                **shared(given),
+                **own,
+                "overwrite": is_true(given["overwrite"]),
+                "rate": ParameterValue(given["rate"], value_type=float),
+            }
+        ],
+        remappings=[
+            *camera_remappings(given),
+            ("points", given["points"]),
+            ("odometry", given["odometry"]),
+        ],
         ros_arguments=["--log-level", given["log_level"]],
         output="screen",
         emulate_tty=True,
@@ -187,14 +210,26 @@ def camera_remappings(given: dict[str, str]) -> list[tuple[str, str]]:
 
 def is_rectified(given: dict[str, str]) -> bool:
     """Whether P of camera_info applies, else K and D."""
-    return given["rectified"].lower() in ("true", "1")
+    return is_true(given["rectified"])
 
 
-def when_both_listen(player: ExecuteProcess) -> Callable[[ProcessIO], ExecuteProcess | None]:
-    """Starts the player once both nodes have said that they listen: models take a while to load."""
+def is_true(text: str) -> bool:
+    """What a launch argument says."""
+    return text.lower() in ("true", "1")
+
+
+def when_both_listen(
+    player: ExecuteProcess,
+) -> Callable[[ProcessIO], ExecuteProcess | Shutdown | None]:
+    """Starts the player once both nodes have said that they listen: models take a while to load.
+
+    Ends all where the depth node says that it can't: it stays there to be set right, but not here.
+    """
     listening: set[str] = set()
 
-    def look(event: ProcessIO) -> ExecuteProcess | None:
+    def look(event: ProcessIO) -> ExecuteProcess | Shutdown | None:
+        if b"configure failed" in event.text:
+            return Shutdown(reason="the depth node could not be configured")
         if b"listening to" not in event.text or event.process_name in listening:
             return None
         listening.add(event.process_name)

@@ -67,6 +67,16 @@ def launch_arguments(file: Path) -> set[str]:
     return names
 
 
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [("depth.launch.py", "README.md"), ("replay_evaluation.launch.py", "docs/evaluation.md")],
+)
+def test_every_launch_argument_is_documented(name, page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    arguments = launch_arguments(ROOT / "launch" / name)
+    assert {argument for argument in arguments if f"`{argument}`" not in text} == set()
+
+
 def check_ros2(words: list[str]) -> None:
     """That what a `ros2` command names is there; its running is for the node's own tests."""
     match words:

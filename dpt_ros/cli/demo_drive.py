@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ _WAIT_S = 240.0
 _STOP_S = 90.0
 _PERIOD_S = 1.0
 _DEPTH_PICTURES = 8
+_NOTICED_S = 2.0
+"""The evaluator looks once a second whether the node is there."""
 
 
 def run_drive(options: argparse.Namespace) -> int:
@@ -31,12 +34,30 @@ def run_drive(options: argparse.Namespace) -> int:
     isolate()
     with folder:
         products = _Products(folder.work, round(options.seconds * options.rate))
-        summary = _drive(options, parameters, folder.work, products)
+        summary, broken_off = _drive(options, parameters, folder.work, products)
         products.finish(options.rate)
+        if broken_off and not _has_scored(folder.work):
+            raise RuntimeError(broken_off)
+        _remove_earlier(folder.path)
     print(summary)
+    if broken_off:
+        print(f"broken off, what came before is kept: {broken_off}", file=sys.stderr)
     for name in sorted(path.name for path in folder.path.iterdir()):
         print(f"  {folder.path / name}")
-    return 0 if products.count else 1
+    return 0 if products.count and not broken_off else 1
+
+
+def _has_scored(folder: Path) -> bool:
+    """Whether there are scores of at least one picture."""
+    path = folder / "metrics.json"
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["frames_scored"] > 0
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove what an earlier drive left: another one may have fewer pictures, or no points."""
+    for pattern in ("depth/*_mm.png", "depth/*_color.png", "animation.webp", "points.ply"):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
@@ -65,9 +86,13 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 def _drive(
     options: argparse.Namespace, shared: dict[str, Any], work: Path, products: _Products
-) -> str:
-    """Run the three processes, and watch them until the robot has arrived."""
-    from dpt_ros.ros.node_process import NodeProcess
+) -> tuple[str, str]:
+    """Run the three processes, and watch them until the robot has arrived.
+
+    Returns:
+        what the evaluator says of the drive, and what broke it off; "" if nothing did.
+    """
+    from dpt_ros.ros.node_process import NodeError, NodeProcess
     from dpt_ros.ros.watcher import CLOUD, IMAGE, Watcher
 
     node_only = {"device": options.device, "precision": options.precision}
@@ -84,14 +109,22 @@ def _drive(
     node = NodeProcess({**shared, **node_only})
     evaluator = NodeProcess({**shared, "output": str(scores)}, module="dpt_ros.ros.evaluator_main")
     with robot, node, evaluator, Watcher(topics, products.add) as watcher:
-        _watch(watcher, robot, node, evaluator)
+        broken_off = ""
+        try:
+            _watch(watcher, robot, node, evaluator)
+        except (NodeError, TimeoutError) as error:
+            broken_off = str(error)
+            time.sleep(_NOTICED_S)
+        except KeyboardInterrupt:
+            broken_off = "interrupted"
         evaluator.stop(_STOP_S)
         said = evaluator.log()
     if scores.is_dir():
         for path in scores.iterdir():
             path.replace(work / path.name)
         scores.rmdir()
-    return "\n".join(line for line in said.splitlines() if line.startswith(("live:", "  ")))
+    lines = [line for line in said.splitlines() if line.startswith(("live:", "  "))]
+    return "\n".join(lines), broken_off
 
 
 def _watch(watcher: Watcher, robot: NodeProcess, node: NodeProcess, evaluator: NodeProcess) -> None:

@@ -41,7 +41,10 @@ def open_input(path: Path, settings: SampleSettings, keep: Path, progress: Progr
         raise FileNotFoundError(f"{path}: no such data set or recording")
     if is_dataset(path):
         return open_dataset(path)
-    folder = recording_folder(path, dataclasses.asdict(settings), keep)
+    options = dataclasses.asdict(settings)
+    if settings.transforms:
+        options["transforms"] = Path(settings.transforms).read_text(encoding="utf-8")
+    folder = recording_folder(path, options, keep)
     source = name_of_recording(path)
     if not is_kept(folder, source):
         _keep(path, source, settings, folder, progress)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dpt_ros.bags.dataset_format import told_if_full, write_atomically
+from dpt_ros.bags.dataset_format import told_if_full
 from dpt_ros.evaluation.evaluation_report import build_report
 from dpt_ros.evaluation.models import EvaluatedModel
 from dpt_ros.evaluation.recordings import Recording
@@ -62,7 +63,11 @@ def check_same(
 
 
 def write_results(evaluation: Evaluation, out: Path, options: argparse.Namespace) -> None:
-    """Write the folder's files, each whole or not at all; the JSON, which says done, last."""
+    """Write the folder's files, all of them or none.
+
+    The JSON says that the others belong together: an earlier one goes before they are replaced,
+    its successor comes last.
+    """
     page = build_report(evaluation, options.show)
     texts = {
         "report.html": (page.html(), options.html),
@@ -70,10 +75,22 @@ def write_results(evaluation: Evaluation, out: Path, options: argparse.Namespace
         "frames.csv": (frames_csv(evaluation), None),
         RESULTS: (json_text(to_json(evaluation)), options.json),
     }
+    files = {}
+    for name, (text, another) in texts.items():
+        for path in [out / name, *([Path(another)] if another else [])]:
+            files[path] = text
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
     with told_if_full(out):
-        for name, (text, another) in texts.items():
-            for path in [out / name, *([Path(another)] if another else [])]:
-                write_atomically(path, text.encode())
+        try:
+            for path, text in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                parts[path].write_text(text, encoding="utf-8")
+            (out / RESULTS).unlink(missing_ok=True)
+            for path, part in parts.items():
+                part.replace(path)
+        finally:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
 
 
 def warnings(evaluation: Evaluation) -> list[str]:

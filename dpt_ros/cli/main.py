@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for chatty in ("matplotlib", "PIL"):  # tell of every font and every chunk of a file
         logging.getLogger(chatty).setLevel(logging.INFO)
+    if arguments is None:  # a process of its own: what it started ends with it
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(options.func(options) or 0)
     except KeyboardInterrupt:

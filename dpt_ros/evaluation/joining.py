@@ -21,7 +21,10 @@ from dpt_ros.messages.depth_image import image_to_float
 from dpt_ros.messages.errors import MessageError
 
 PATIENCE_NS = 1_500_000_000
-"""Depth and truth that come later than this after their picture are not waited for."""
+"""Truth that comes later than this after its picture is not waited for."""
+
+ANSWER_PATIENCE_NS = 30_000_000_000
+"""The same of depth: a large network on a CPU takes seconds."""
 
 MOST_WAITING = 90
 
@@ -162,11 +165,14 @@ class LiveJoin:
         while self._waiting:
             stamp_ns = min(self._waiting)
             joined = self._waiting[stamp_ns]
-            is_late = self._newest_ns - stamp_ns > PATIENCE_NS or len(self._waiting) > MOST_WAITING
+            age_ns = self._newest_ns - stamp_ns
+            is_crowded = len(self._waiting) > MOST_WAITING
             # Depth and samples come in the order of time: later ones leave this one without.
             is_answered = self._is_answered(joined) or self._answered_ns > stamp_ns
             is_sampled = joined.sample is not None or self._sampled_ns > stamp_ns
-            if not (is_late or (is_answered and is_sampled)):
+            is_answered |= age_ns > ANSWER_PATIENCE_NS
+            is_sampled |= age_ns > PATIENCE_NS
+            if not (is_crowded or (is_answered and is_sampled)):
                 return
             del self._waiting[stamp_ns]
             yield joined

@@ -84,6 +84,8 @@ class LiveSession:
         self.join = LiveJoin(settings.samples, topics, self._metres.has_any)
         self._timing = TimingLog()
         self._troubles: list[str] = []
+        self.partial = ""
+        """Why what is scored is only a part; "" while it is not."""
         if settings.bag:
             self._read_transforms(Path(settings.bag))
 
@@ -132,7 +134,9 @@ class LiveSession:
     def facts(self) -> ReplayFacts:
         """What is to be told beside the scores."""
         missing = []
-        if not self.evaluation.scored:
+        if not self.evaluation.frames:
+            missing.append("depth: the node answered no picture")
+        elif not self.evaluation.scored:
             reasons = [*self.join.examples.values(), *self.join.rejected]
             missing.append(f"truth: {'; '.join(reasons) or 'no scan of a LiDAR came'}")
         if not self._metres.has_any:
@@ -140,6 +144,7 @@ class LiveSession:
         return ReplayFacts(
             title=f"{self._settings.model}, scored live",
             mode="live",
+            partial=self.partial,
             recording={"image_topic": self._topics.image},
             model={
                 "model": self._settings.model,
@@ -171,7 +176,7 @@ class LiveSession:
 
     def _score(self, complete: Iterator[Joined]) -> Iterator[ScoredFrame]:
         for joined in complete:
-            self._timing.add(_time_of(joined))
+            self._timing.add(_time_of(joined, self._settings.rate))
             if joined.inverse_depth is None:
                 continue
             try:
@@ -191,7 +196,8 @@ class LiveSession:
                     self.join.add_transforms(message.message, is_static=True)
 
 
-def _time_of(joined: Joined) -> FrameTime:
+def _time_of(joined: Joined, rate: float) -> FrameTime:
+    """In seconds that passed: those of a recording's clock, played at a rate, are others."""
     taken_s = joined.stamp_ns / 1e9
     received_s = joined.received_s
     if abs(received_s - taken_s) > _PLAUSIBLE_S:
@@ -199,7 +205,7 @@ def _time_of(joined: Joined) -> FrameTime:
     heard_s = math.nan if joined.heard_s is None else joined.heard_s
     if abs(heard_s - taken_s) > _PLAUSIBLE_S:
         heard_s = received_s
-    return FrameTime(joined.stamp_ns, taken_s, received_s, heard_s)
+    return FrameTime(joined.stamp_ns, taken_s / rate, received_s / rate, heard_s / rate)
 
 
 def _text(value: float | None) -> str:

@@ -34,4 +34,10 @@ class LiveSettings:
         "A recording whose fixed transforms count until /tf_static tells better ones.",
         fixed=True,
     )
+    rate: float = setting(
+        1.0,
+        "Speed at which a recording is played: latencies are told in seconds that pass.",
+        minimum=0.001,
+        fixed=True,
+    )
     samples: SampleSettings = field(default_factory=SampleSettings)

@@ -30,7 +30,8 @@ class OutputFolder:
                 f"{path}: is there already and not empty: name another folder with --out, or "
                 "overwrite its results with --force"
             )
-        self.work = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        whole = self.path.resolve()
+        self.work = whole.with_name(f".{whole.name}.{os.getpid()}.part")
 
     def __enter__(self) -> OutputFolder:
         self.work.mkdir(parents=True)
@@ -49,7 +50,8 @@ class OutputFolder:
             shutil.rmtree(self.work, ignore_errors=True)
 
     def _move(self) -> None:
-        if self.path.is_dir() and not any(self.path.iterdir()):
+        is_here = self.path.resolve() == Path.cwd()
+        if self.path.is_dir() and not is_here and not any(self.path.iterdir()):
             self.path.rmdir()
         if not self.path.exists():
             self.work.replace(self.path)

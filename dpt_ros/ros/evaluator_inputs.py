@@ -52,10 +52,16 @@ class EvaluatorInputs:
             self._listen("inverse_depth", Image, f"{depth_node}/inverse_depth/image", MOVING),
             self._listen("depth", Image, f"{depth_node}/depth/image_rect", MOVING),
         ]
+        self.answers = self._watched[2]
+        """The topic on which the depth node always answers."""
         self._listen("camera_info", CameraInfo, "camera_info", SENSOR)
         self._listen_to_transforms()
+        self._listen_to_odometry()
         self.topics = SensorTopics(
-            image=node.resolve_topic_name(image), camera_info="camera_info", points="points"
+            image=node.resolve_topic_name(image),
+            camera_info="camera_info",
+            points="points",
+            odometry="odometry",
         )
         """Names under which `LiveJoin` is handed the messages; the image's tells of `rect`."""
 
@@ -95,6 +101,15 @@ class EvaluatorInputs:
             ("/tf_static", STATIC_TRANSFORM, LATCHED),
         ):
             self._listen(name, TFMessage, topic, profile)
+
+    def _listen_to_odometry(self) -> None:
+        """By which scans are compensated for the robot's movement, where no /tf tells of it."""
+        try:
+            from nav_msgs.msg import Odometry
+        except ModuleNotFoundError:
+            self._node.get_logger().info("nav_msgs is not installed: odometry is not listened to")
+            return
+        self._listen("odometry", Odometry, "odometry", MOVING)
 
     def _of_single(self, name: str) -> Callable[[Any], None]:
         return lambda message: self._receive(name, SimpleNamespace(transforms=[message]))

@@ -105,8 +105,8 @@ class EvaluatorNode(Node):
         if name in ("depth", "inverse_depth"):
             return list(session.add_answer(message, name == "depth", received_s))
         topics = self._inputs.topics
-        topic = {"image": topics.image, "camera_info": topics.camera_info, "points": topics.points}
-        return list(session.add(topic[name], message, received_s))
+        topic = topics.image if name == "image" else name
+        return list(session.add(topic, message, received_s))
 
     def _publish(self, scored: ScoredFrame) -> None:
         if not self.context.ok() or scored.depth_m is None or scored.frame.truth_m is None:
@@ -128,6 +128,10 @@ class EvaluatorNode(Node):
             self.session.trouble(text)
         values = self.session.status()
         missing = self._inputs.silent()
+        if self.session.evaluation.frames and self._inputs.answers in missing:
+            self.session.partial = (
+                f"the depth node has ended: nobody publishes {self._inputs.answers} any more"
+            )
         values["nobody publishes"] = ", ".join(missing) or "none"
         level = DiagnosticStatus.WARN if missing else DiagnosticStatus.OK
         status = DiagnosticStatus(

@@ -77,6 +77,7 @@ class ReplayPeer(NodePeer):
         self._arrived = threading.Condition()
         self._awaited: dict[int, _Awaited] = {}
         self._finished: Callable[[int, Answer], None] | None = None
+        self._failure: Exception | None = None
         self.why_no_metres = ""
         """Why depth in metres is not waited for any more; "" while it comes."""
 
@@ -91,14 +92,19 @@ class ReplayPeer(NodePeer):
 
         Args:
             finished: called in that thread with the stamp and the answer of every picture that was
-                answered in full; without it, answers are for `wait`.
+                answered in full; without it, answers are for `wait`. What it raises, the next
+                `publish` raises.
         """
         self._finished = finished
         stopping = threading.Event()
 
         def spin() -> None:
             while not stopping.is_set():
-                self.executor.spin_once(timeout_sec=0.1)
+                try:
+                    self.executor.spin_once(timeout_sec=0.1)
+                except Exception as error:  # to be told by the thread that plays
+                    self._failure = error
+                    return
 
         thread = threading.Thread(target=spin, name="replay", daemon=True)
         thread.start()
@@ -115,7 +121,13 @@ class ReplayPeer(NodePeer):
         self._clock.publish(message)
 
     def publish(self, played: PlayedMessage) -> None:
-        """Publish a picture or camera_info; answers to the picture are gathered from now on."""
+        """Publish a picture or camera_info; answers to the picture are gathered from now on.
+
+        Raises:
+            Exception: an answer could not be taken in; see `listening`.
+        """
+        if self._failure is not None:
+            raise self._failure
         if not played.is_image:
             self.infos.publish(played.data)
             return

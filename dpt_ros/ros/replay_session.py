@@ -180,7 +180,7 @@ def _breaking_off(result: ReplayResult) -> Iterator[None]:
     """Note what broke a replay off, and go on with what there is."""
     try:
         yield
-    except (NodeError, BagError) as error:
+    except (NodeError, BagError, OSError) as error:
         result.partial = result.partial or str(error)
     except KeyboardInterrupt:
         result.partial = result.partial or "interrupted"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from rosbags.rosbag2 import StoragePlugin
 
 from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample
@@ -320,12 +321,61 @@ def test_a_full_disk_leaves_the_old_results_whole(drive, checkpoint, tmp_path, m
     assert evaluate(checkpoint, drive, out=out) == 0
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
 
-    def full(self, target):
-        raise OSError(28, "No space left on device")
+    written = []
+    write_text = Path.write_text
 
-    monkeypatch.setattr("pathlib.Path.replace", full)
-    assert evaluate(checkpoint, drive, "--protocol", "kitti", out=out) == 1
+    def full(self, *arguments, **options):
+        written.append(self.name)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        return write_text(self, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        assert evaluate(checkpoint, drive, "--protocol", "kitti", out=out) == 1
+    assert "report" in written[0] and len(written) == 3
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+
+
+def test_killed_while_results_are_replaced_leaves_none_that_say_done(
+    drive, checkpoint, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    assert evaluate(checkpoint, drive, out=out) == 0
+    replace = Path.replace
+
+    def killed(self, target):
+        if self.name.startswith(".frames.csv"):
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        assert evaluate(checkpoint, drive, "--protocol", "kitti", out=out) == 130
+    assert not (out / "evaluation.json").exists()
+    assert evaluate(checkpoint, drive, "--protocol", "kitti", out=out) == 0
+    assert (out / "evaluation.json").exists()
+
+
+def test_an_edited_file_of_transforms_is_another_configuration(
+    checkpoint, tmp_path, recordings, capsys
+):
+    bag = recordings.write_bag(tmp_path / "drive", recordings.drive(STAMPS))
+    transforms, out = tmp_path / "t.yaml", tmp_path / "out"
+    rows = np.linalg.inv(recordings.OPTICAL_FROM_LIDAR)
+
+    def write(shift_m):
+        moved = rows.copy()
+        moved[2, 3] += shift_m
+        entry = {"parent": "lidar", "child": "camera", "matrix": moved.tolist()}
+        transforms.write_text(yaml.safe_dump({"transforms": [entry]}))
+
+    found = []
+    for shift_m in (0.0, 0.05):
+        write(shift_m)
+        assert evaluate(checkpoint, bag, "--transforms", str(transforms), "--force", out=out) == 0
+        found.append((out / "frames.csv").read_bytes())
+    assert found[0] != found[1]
 
 
 @pytest.mark.skipif(not KITTI.is_dir(), reason=f"the KITTI recordings are not in {KITTI}")

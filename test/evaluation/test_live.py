@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 
 from dpt_ros.bags.dataset import sample_id
 from dpt_ros.bags.sample_settings import SampleSettings
 from dpt_ros.bags.topics import SensorTopics
 from dpt_ros.evaluation.error_points import error_points
-from dpt_ros.evaluation.joining import PATIENCE_NS, LiveJoin
+from dpt_ros.evaluation.joining import ANSWER_PATIENCE_NS, PATIENCE_NS, LiveJoin
 from dpt_ros.evaluation.live import SPREAD_FRAMES, WORST_FRAMES, LiveEvaluation, LiveFrame
+from dpt_ros.evaluation.live_session import LiveSession
+from dpt_ros.evaluation.live_settings import LiveSettings
 from dpt_ros.evaluation.output_folder import OutputFolder
 from dpt_ros.evaluation.protocols import choose_protocols
 from dpt_ros.evaluation.replay_report import ReplayFacts, build_replay_report, metrics_json
@@ -115,7 +118,7 @@ def answer(recordings, stamp, value):
 def feed(join, recordings, index, wall_m=4.0, with_scan=True):
     stamp = START + index * STEP
     done = list(join.add("camera_info", recordings.info(stamp, 32, 24, 25.0), 0.0))
-    rgb = np.full((24, 32, 3), index, np.uint8)
+    rgb = np.full((24, 32, 3), index % 256, np.uint8)
     done += join.add("/image_rect", recordings.image(stamp, rgb), 10.0 + index)
     if with_scan:
         cloud = recordings.cloud(stamp, recordings.wall(wall_m))
@@ -153,8 +156,9 @@ def test_pictures_without_depth_or_scan_are_given_out_in_time(recordings):
     done += join.add_answer(answer(recordings, stamp, 0.5), False, 1.0)
     done += feed(join, recordings, 1, with_scan=False)  # never answered
     assert done == []
-    late = 3 + PATIENCE_NS // STEP
-    done += feed(join, recordings, late, with_scan=False)
+    done += feed(join, recordings, 3 + PATIENCE_NS // STEP, with_scan=False)
+    assert [item.stamp_ns for item in done] == [START]
+    done += feed(join, recordings, 3 + ANSWER_PATIENCE_NS // STEP, with_scan=False)
     assert [item.stamp_ns for item in done] == [START, START + STEP]
     assert done[0].frame("live").truth_m is None and done[1].inverse_depth is None
     with pytest.raises(ValueError, match="no depth"):
@@ -171,6 +175,49 @@ def test_a_clock_that_jumps_starts_anew_and_keeps_the_sensors_places(recordings)
         done += join.add_answer(answer(recordings, START + index * STEP, 0.5), False, 1.0)
     done += join.finish()
     assert sum(item.sample is not None for item in done) >= 6
+
+
+def test_a_file_of_transforms_wins_against_those_that_come(recordings, tmp_path):
+    path = tmp_path / "transforms.yaml"
+    matrix = np.linalg.inv(recordings.OPTICAL_FROM_LIDAR)
+    entry = {"parent": "lidar", "child": "camera", "matrix": matrix.tolist()}
+    path.write_text(yaml.safe_dump({"transforms": [entry]}))
+    settings = SampleSettings(min_points=1, transforms=str(path))
+    away = matrix.copy()
+    away[:3, 3] += 100.0
+    depths = []
+    for pose in (matrix, away):
+        join = LiveJoin(settings, TOPICS, with_depth=False)
+        join.add_transforms(recordings.transforms(START, ("lidar", "camera", pose)), is_static=True)
+        done = [item for index in range(12) for item in feed(join, recordings, index)]
+        done += join.finish()
+        depths.append([item.sample.depth_m for item in done if item.sample is not None])
+    assert len(depths[0]) >= 4
+    np.testing.assert_array_equal(depths[0], depths[1])
+
+
+def test_latencies_are_told_in_seconds_that_pass(recordings, tmp_path):
+    settings = LiveSettings(model="dpt_tiny", rate=0.5, samples=SampleSettings(min_points=1))
+    session = LiveSession(settings, TOPICS)
+    for index in range(5):
+        stamp = START + index * STEP
+        image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+        list(session.add(TOPICS.image, image, stamp / 1e9 + 0.01))
+        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9 + 0.06))
+    list(session.finish())
+    status = session.status()
+    assert status["frames"] == "5"
+    assert float(status["latency p50 ms"]) == pytest.approx(120.0, abs=0.2)
+    assert float(status["rate Hz"]) == pytest.approx(5.0, rel=0.01)
+
+
+def test_a_node_that_never_answers_is_named(recordings):
+    settings = LiveSettings(model="dpt_tiny", samples=SampleSettings(min_points=1))
+    session = LiveSession(settings, TOPICS)
+    image = recordings.image(START, np.zeros((24, 32, 3), np.uint8))
+    list(session.add(TOPICS.image, image, START / 1e9))
+    list(session.finish())
+    assert "depth: the node answered no picture" in session.facts().missing
 
 
 def test_truth_is_found_by_stamp_and_says_why_there_is_none(tmp_path, recordings):
@@ -214,3 +261,10 @@ def test_an_output_folder_appears_whole_or_not_at_all(tmp_path):
     with OutputFolder(path, force=True) as folder:
         (folder.work / "a").write_text("2")
     assert {p.name: p.read_text() for p in path.iterdir()} == {"a": "2", "mine": "kept"}
+
+
+def test_the_folder_that_one_is_in_can_be_the_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with OutputFolder(".") as folder:
+        (folder.work / "a.txt").write_text("a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
