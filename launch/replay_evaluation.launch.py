@@ -102,19 +102,19 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
         cmd=["ros2", "bag", "play", str(bag), "--clock", "100", "--rate", given["rate"]],
         output="screen",
     )
-    after = OnProcessExit(target_action=player, on_exit=[ended("the recording was played")])
+    after = OnProcessExit(target_action=player, on_exit=[ended("the recording was played", 3.0)])
     both = when_both_listen(player)
     handlers = [after]
     for node in nodes:
         handlers.append(OnProcessIO(target_action=node, on_stdout=both, on_stderr=both))
-        reason = ended("a node ended, and nothing is left to play for: see what it said")
-        handlers.append(OnProcessExit(target_action=node, on_exit=[reason]))
+        ends = ended("a node ended, and nothing is left to play for: see what it said", 7.0)
+        handlers.append(OnProcessExit(target_action=node, on_exit=[ends]))
     return [*nodes, rviz(given, share), *map(RegisterEventHandler, handlers)]
 
 
-def ended(reason: str) -> TimerAction:
+def ended(reason: str, after_s: float) -> TimerAction:
     """Ends all a little later: the evaluator takes in what is on its way, or notes who is gone."""
-    return TimerAction(period=3.0, actions=[Shutdown(reason=reason)])
+    return TimerAction(period=after_s, actions=[Shutdown(reason=reason)])
 
 
 def depth_node(given: dict[str, str]) -> Node:

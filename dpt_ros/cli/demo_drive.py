@@ -20,8 +20,8 @@ _WAIT_S = 240.0
 _STOP_S = 90.0
 _PERIOD_S = 1.0
 _DEPTH_PICTURES = 8
-_NOTICED_S = 2.0
-"""The evaluator looks once a second whether the node is there."""
+_NOTICED_S = 7.0
+"""The evaluator takes the node for ended after five seconds without a word."""
 
 
 def run_drive(options: argparse.Namespace) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -52,11 +55,12 @@ class EvaluatorInputs:
             self._listen("inverse_depth", Image, f"{depth_node}/inverse_depth/image", MOVING),
             self._listen("depth", Image, f"{depth_node}/depth/image_rect", MOVING),
         ]
-        self.answers = self._watched[2]
-        """The topic on which the depth node always answers."""
         self._listen("camera_info", CameraInfo, "camera_info", SENSOR)
         self._listen_to_transforms()
         self._listen_to_odometry()
+        self._status = f"{depth_node.lstrip('/')}: "
+        self._node_heard_s = math.inf
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._hear_node, MOVING)
         self.topics = SensorTopics(
             image=node.resolve_topic_name(image),
             camera_info="camera_info",
@@ -77,6 +81,17 @@ class EvaluatorInputs:
     def silent(self) -> list[str]:
         """Topics that nobody publishes."""
         return [topic for topic in self._watched if self._node.count_publishers(topic) == 0]
+
+    def node_silence_s(self) -> float:
+        """Since when the depth node, which reports once a second, has not; 0 before it began.
+
+        It tells sooner than discovery, which takes a node that was killed for alive for a while.
+        """
+        return max(time.monotonic() - self._node_heard_s, 0.0)
+
+    def _hear_node(self, message: DiagnosticArray) -> None:
+        if any(status.name.startswith(self._status) for status in message.status):
+            self._node_heard_s = time.monotonic()
 
     def _listen(self, name: str, kind: Any, topic: str, profile: QoSProfile) -> str:
         def receive(message: Any) -> None:

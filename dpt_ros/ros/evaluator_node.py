@@ -23,6 +23,8 @@ from dpt_ros.ros.tell import Teller
 
 MOST_WAITING = 200
 _STOP_S = 30.0
+_GONE_S = 5.0
+"""The depth node reports once a second; silent for so long, it has ended."""
 
 
 class _Received(NamedTuple):
@@ -128,10 +130,8 @@ class EvaluatorNode(Node):
             self.session.trouble(text)
         values = self.session.status()
         missing = self._inputs.silent()
-        if self.session.evaluation.frames and self._inputs.answers in missing:
-            self.session.partial = (
-                f"the depth node has ended: nobody publishes {self._inputs.answers} any more"
-            )
+        is_gone = self._inputs.node_silence_s() > _GONE_S
+        self.session.partial = "The depth node has ended." if is_gone else ""
         values["nobody publishes"] = ", ".join(missing) or "none"
         level = DiagnosticStatus.WARN if missing else DiagnosticStatus.OK
         status = DiagnosticStatus(

@@ -6,10 +6,12 @@ import dataclasses
 import json
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
 
+from dpt_ros.cli import demo_drive
 from dpt_ros.cli.animation import Animation, cloud_picture
 from dpt_ros.cli.main import main
 from dpt_ros.geometry.calibration import Calibration, save_calibration
@@ -19,9 +21,9 @@ from dpt_ros.model import create_model, save_checkpoint
 from dpt_ros.model.cards import InputSpec, load_card
 
 
-@pytest.mark.node
-@pytest.mark.timeout(300)
-def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def model_arguments(tmp_path, monkeypatch):
+    """A small network with random weights, and a calibration for it."""
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.manual_seed(1)
@@ -35,11 +37,18 @@ def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, monkeypatch, capsy
     save_calibration(
         Calibration(pair, "dpt_tiny", sha256, height, width, None, 0.1, 50.0), calibration
     )
+    return ["--checkpoint", str(checkpoint), "--calibration", str(calibration), "--device", "cpu"]
+
+
+@pytest.mark.node
+@pytest.mark.timeout(300)
+def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, model_arguments, capsys):
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("kept")
-    arguments = ["demo", "--checkpoint", str(checkpoint), "--calibration", str(calibration)]
-    arguments += ["--device", "cpu", "--seconds", "4", "--rate", "2", "--out", str(out)]
+    (out / "depth").mkdir()
+    (out / "depth" / "0099_mm.png").write_text("of an earlier drive")
+    arguments = ["demo", *model_arguments, "--seconds", "4", "--rate", "2", "--out", str(out)]
     assert main(arguments) == 0
 
     printed = capsys.readouterr()
@@ -55,8 +64,36 @@ def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, monkeypatch, capsy
     depth = np.asarray(Image.open(next((out / "depth").glob("*_mm.png"))))
     assert depth.dtype == np.uint16 and 1000 < np.median(depth) < 4000  # near 1 / 0.4 m
     assert (out / "mine.txt").read_text() == "kept"
+    assert not (out / "depth" / "0099_mm.png").exists()
     assert "Latency from stamp" in (out / "report.html").read_text()
     assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.node
+@pytest.mark.timeout(300)
+def test_what_was_scored_before_the_node_died_is_kept(
+    tmp_path, model_arguments, monkeypatch, capsys
+):
+    status = demo_drive._status
+
+    def kill_once_two_are_scored(diagnostics):
+        scores = diagnostics.get("dpt_evaluator: scores", {})
+        if int(scores.get("frames scored", "0")) >= 2:
+            for child in psutil.Process().children():
+                if "dpt_ros.ros.main" in child.cmdline():
+                    child.kill()
+        return status(diagnostics)
+
+    monkeypatch.setattr(demo_drive, "_status", kill_once_two_are_scored)
+    out = tmp_path / "out"
+    arguments = ["demo", *model_arguments, "--seconds", "30", "--rate", "2", "--out", str(out)]
+    assert main(arguments) == 1
+
+    assert "broken off, what came before is kept: the node ended" in capsys.readouterr().err
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["frames_scored"] >= 2
+    assert metrics["partial"] == "The depth node has ended."
+    assert "Partial" in (out / "report.html").read_text()
 
 
 def test_an_animation_has_a_frame_for_every_picture(tmp_path):

@@ -366,7 +366,7 @@ def test_an_edited_file_of_transforms_is_another_configuration(
 
     def write(shift_m):
         moved = rows.copy()
-        moved[2, 3] += shift_m
+        moved[0, 3] += shift_m
         entry = {"parent": "lidar", "child": "camera", "matrix": moved.tolist()}
         transforms.write_text(yaml.safe_dump({"transforms": [entry]}))
 
