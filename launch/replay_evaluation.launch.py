@@ -152,7 +152,7 @@ def evaluator(given: dict[str, str], bag: Path) -> Node:
                 **shared(given),
                 **own,
                 "overwrite": is_true(given["overwrite"]),
-                "rate": ParameterValue(given["rate"], value_type=float),
+                "rate": float(given["rate"]),
             }
         ],
         remappings=[

@@ -134,7 +134,9 @@ class LiveSession:
     def facts(self) -> ReplayFacts:
         """What is to be told beside the scores."""
         missing = []
-        if not self.evaluation.frames:
+        if not self._timing:
+            missing.append(f"pictures: none came on {self._topics.image}")
+        elif not self.evaluation.frames:
             missing.append("depth: the node answered no picture")
         elif not self.evaluation.scored:
             reasons = [*self.join.examples.values(), *self.join.rejected]

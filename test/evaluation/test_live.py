@@ -214,6 +214,7 @@ def test_latencies_are_told_in_seconds_that_pass(recordings, tmp_path):
 def test_a_node_that_never_answers_is_named(recordings):
     settings = LiveSettings(model="dpt_tiny", samples=SampleSettings(min_points=1))
     session = LiveSession(settings, TOPICS)
+    assert "pictures: none came on /image_rect" in session.facts().missing
     image = recordings.image(START, np.zeros((24, 32, 3), np.uint8))
     list(session.add(TOPICS.image, image, START / 1e9))
     list(session.finish())
