@@ -101,6 +101,11 @@ class Metres:
             )
         return "none"
 
+    @property
+    def needs_camera(self) -> bool:
+        """Whether metres are given for images of a known camera only."""
+        return self._calibration is not None and self._calibration.camera is not None
+
     def limits(self, limits: DepthLimits) -> DepthLimits:
         """`limits`, within the range for which the calibration holds.
 
@@ -140,7 +145,11 @@ class Metres:
             self._check(calibration, self._predictor.network_size(height, width))
         except CalibrationError as error:
             return MetresOfImage(why_not=str(error))
-        if calibration.camera is not None and camera is not None:
+        if calibration.camera is not None:
+            if camera is None:
+                return MetresOfImage(
+                    why_not=f"{self._path}: was made for one camera, and this image's is not known"
+                )
             difference = _other_view(calibration.camera, camera)
             if difference:
                 return MetresOfImage(why_not=f"{self._path}: {difference}")

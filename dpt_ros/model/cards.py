@@ -141,8 +141,7 @@ def list_cards() -> list[ModelCard]:
     Raises:
         ConfigError: a card is faulty; the message names its file.
     """
-    paths = sorted(cards_folder().glob("*.yaml"))
-    return [load_card(path) for path in paths if not path.name.endswith(CALIBRATION_SUFFIX)]
+    return [load_card(path) for path in _card_files()]
 
 
 def load_card(name_or_path: str | Path) -> ModelCard:
@@ -154,7 +153,7 @@ def load_card(name_or_path: str | Path) -> ModelCard:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = cards_folder() / f"{name_or_path}.yaml"
-        names = sorted(item.stem for item in cards_folder().glob("*.yaml"))
+        names = [item.stem for item in _card_files()]
         if str(name_or_path) not in names:
             raise ConfigError(
                 f"there is no model {str(name_or_path)!r}; there are {', '.join(names)}, or the "
@@ -164,6 +163,12 @@ def load_card(name_or_path: str | Path) -> ModelCard:
     if card.name != path.stem:
         raise ConfigError(f"{path}: name: got {card.name!r}, expected the file's, {path.stem!r}")
     return card
+
+
+def _card_files() -> list[Path]:
+    """Of the cards that come with the package; calibrations lie beside them."""
+    paths = sorted(cards_folder().glob("*.yaml"))
+    return [path for path in paths if not path.name.endswith(CALIBRATION_SUFFIX)]
 
 
 def card_from_mapping(values: Mapping[str, Any], origin: str) -> ModelCard:

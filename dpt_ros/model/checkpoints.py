@@ -236,6 +236,23 @@ def _check_hugging_face(stored: StoredCheckpoint, configuration: DPTConfiguratio
             f"{stored.path}: config.json says readout_type {readout!r}; the network has readout "
             f"{configuration.readout!r}: create it with readout={readout!r}"
         )
+    # What no tensor's shape tells; a file may leave out what is as in transformers' own default.
+    taps = list(configuration.taps)
+    expected = {
+        "num_attention_heads": configuration.num_heads,
+        "backbone_out_indices": taps,
+        "hidden_act": "gelu",
+    }
+    for key, wanted in expected.items():
+        given = config.get(key, wanted)
+        if key == "backbone_out_indices" and isinstance(given, list):
+            given = given[-len(taps) :]  # with a ResNet stem, the first two are no blocks
+        if given != wanted:
+            raise CheckpointError(
+                f"{stored.path}: config.json says {key} {given!r}; the network "
+                f"{configuration.name} has {wanted!r}, and would compute something else with "
+                "these weights: create the network that they were trained for"
+            )
 
 
 def _check_names_and_shapes(

@@ -30,7 +30,8 @@ class Network:
         self.predictor = predictor
         self.narrow_limits: Callable[[DepthLimits], DepthLimits] = lambda limits: limits
         """To the range for which a calibration holds."""
-        self._pipeline = self._make_pipeline(settings)
+        self._limits, self._pipeline = self._make_pipeline(settings)
+        self._settings = settings
 
     @classmethod
     def load(cls, settings: NodeSettings) -> Network:
@@ -65,7 +66,11 @@ class Network:
         Raises:
             ConfigError: no depth is left within the limits and the calibration's range.
         """
-        self._pipeline = self._make_pipeline(settings)
+        limits, pipeline = self._make_pipeline(settings)
+        before = (self._limits, self._settings.points, self._settings.color)
+        if before != (limits, settings.points, settings.color):
+            self._pipeline = pipeline  # without what the old one keeps: rays, ranges of colours
+        self._limits, self._settings = limits, settings
 
     def process(self, frames: Sequence[Frame], wanted: frozenset[str]) -> list[FrameOutputs]:
         """Run frames, those of one size as one batch; see `FramePipeline.process`.
@@ -91,9 +96,9 @@ class Network:
         del self.predictor, self._pipeline, self.narrow_limits
         release_memory()
 
-    def _make_pipeline(self, settings: NodeSettings) -> FramePipeline:
+    def _make_pipeline(self, settings: NodeSettings) -> tuple[DepthLimits, FramePipeline]:
         limits = self.narrow_limits(settings.depth)
-        return FramePipeline(
+        return limits, FramePipeline(
             self.predictor, limits, settings.points, settings.color, keep_memory=True
         )
 

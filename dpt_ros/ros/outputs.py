@@ -77,26 +77,28 @@ class Outputs:
         """The full name of an output's topic."""
         return self._node.resolve_topic_name(self._prefix + OUTPUTS[output][0])
 
-    def publish(self, header: Any, results: FrameOutputs, info: Any | None) -> None:
+    def publish(
+        self, header: Any, results: FrameOutputs, info: Any | None, wanted: frozenset[str]
+    ) -> None:
         """Publish what was computed, with the input's `header` unchanged.
 
         Args:
             header: of the input image.
             results: arrays; None for what was not asked for.
             info: the CameraInfo that fits the depth image; None without.
+            wanted: of this camera; one in the same batch may have wanted more.
         """
-        if results.inverse_depth is not None:
-            self._send("inverse_depth", float_to_image(results.inverse_depth, header))
-        if results.depth_m is not None:
-            self._send("depth", float_to_image(results.depth_m, header))
-        if results.depth_mm is not None:
-            self._send("depth_mm", millimetres_to_image(results.depth_mm, header))
-        if info is not None:
-            self._send("depth_info", info)
-        if results.color is not None:
-            self._send("color", rgb_to_image(results.color, header))
-        if results.points is not None:
-            self._send("points", points_to_cloud(results.points, header))
+        made: dict[str, tuple[Any, Callable[[Any, Any], Any]]] = {
+            "inverse_depth": (results.inverse_depth, float_to_image),
+            "depth": (results.depth_m, float_to_image),
+            "depth_mm": (results.depth_mm, millimetres_to_image),
+            "depth_info": (info, lambda info, _: info),
+            "color": (results.color, rgb_to_image),
+            "points": (results.points, points_to_cloud),
+        }
+        for name, (values, encode) in made.items():
+            if values is not None and name in wanted:
+                self._send(name, encode(values, header))
 
     def _send(self, name: str, message: Any) -> None:
         with self._lock:

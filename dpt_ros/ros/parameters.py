@@ -80,7 +80,10 @@ class NodeParameters(Generic[Config]):
         return value
 
     def _remove_unknown(self) -> tuple[str, ...]:
-        names = self._node.list_parameters([], 0).names
+        if hasattr(self._node, "list_parameters"):
+            names = list(self._node.list_parameters([], 0).names)
+        else:  # before Jazzy
+            names = list(self._node._parameters)
         unknown = [
             name
             for name in names

@@ -45,7 +45,7 @@ class Player(NodePeer):
         """Publish one picture and wait for its answers.
 
         The node listens best effort, as one listens to a camera, so that a picture may be lost:
-        it is published again after one second without any answer, then after two more, four ...
+        it is published again after one second without all answers, then after two more, four ...
 
         Args:
             rgb: [H,W,3].
@@ -68,9 +68,7 @@ class Player(NodePeer):
             self.images.publish(image)
             left_s = deadline - time.monotonic()
             answers = self.wait(awaited, min(pause_s, left_s))
-            if answers:
-                return self.wait(awaited, deadline - time.monotonic())
-            if left_s <= 0.0:
+            if left_s <= 0.0 or answers.keys() >= set(awaited):
                 return answers
             self.repeated += 1
             pause_s *= 2.0

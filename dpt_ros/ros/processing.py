@@ -155,8 +155,9 @@ class Processor:
     ) -> dict[str, str]:
         """Why outputs that somebody listens to are not published."""
         why_not: dict[str, str] = {}
+        lacks_camera = camera.camera is None and self._metres.needs_camera
         for name in sorted(subscribed):
-            if name in NEEDS_METRES and metres.scale_shift is None:
+            if name in NEEDS_METRES and metres.scale_shift is None and not lacks_camera:
                 why_not[name] = metres.why_not
             elif name in NEEDS_CAMERA and camera.camera is None:
                 why_not[name] = camera.why_not
@@ -189,8 +190,8 @@ class Processor:
         """Run those that want the network as one batch; if it fails, each for itself."""
         images = [image for image in prepared if image.wanted & FROM_NETWORK]
         for image in prepared:
-            if not image.wanted & FROM_NETWORK:  # depth/camera_info alone, if anything
-                self._publish_messages(image, FrameOutputs())
+            if image.wanted and not image.wanted & FROM_NETWORK:  # depth/camera_info alone
+                self._publish(image, FrameOutputs(), image.decoded_s)
         if not images:
             return
         try:
@@ -217,7 +218,7 @@ class Processor:
         if "depth_info" in image.wanted:
             height, width = image.rgb.shape[:2]
             info = scaled_camera_info(image.camera.info, width, height, header)
-        image.stream.outputs.publish(header, result, info)
+        image.stream.outputs.publish(header, result, info, image.wanted)
 
     def _publish(self, image: PreparedImage, result: FrameOutputs, processed_s: float) -> None:
         self._publish_messages(image, result)

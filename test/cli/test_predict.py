@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from dpt_ros.cli.main import main
+from dpt_ros.geometry.camera import Camera
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.inference.colormap import ColormapSettings, color_range, colorize
 from dpt_ros.model import create_model, save_checkpoint
@@ -87,7 +89,7 @@ def test_with_a_camera_but_no_metres_the_cloud_says_that_it_is_relative(pictures
     np.testing.assert_allclose(u, np.round(u), atol=0.01)
 
 
-def test_a_calibration_gives_metres_and_a_cloud(pictures, checkpoint):
+def test_a_calibration_gives_metres_and_a_cloud(pictures, checkpoint, capsys):
     from dpt_ros.geometry.calibration import Calibration, save_calibration
     from dpt_ros.geometry.scale_shift import ScaleShift
     from dpt_ros.model.checkpoints import file_sha256
@@ -101,13 +103,17 @@ def test_a_calibration_gives_metres_and_a_cloud(pictures, checkpoint):
         checkpoint_sha256=file_sha256(checkpoint),
         network_height=size[0],
         network_width=size[1],
-        camera=None,
+        camera=Camera(64, 48, 60.0, 60.0, 31.5, 23.5),
         near_m=0.1,
         far_m=100.0,
         fit={},
     )
     path = pictures.parent / "calibration.yaml"
     save_calibration(calibration, path)
+    status, out = predict(pictures, checkpoint, "--calibration", str(path))
+    assert status == 0 and not list(out.glob("*_depth_m.npy"))
+    assert "made for one camera, and this image's is not known" in capsys.readouterr().out
+    shutil.rmtree(out)
     camera = str(pictures.parent / "camera.yaml")
     status, out = predict(pictures, checkpoint, "--calibration", str(path), "--camera", camera)
     assert status == 0

@@ -85,6 +85,8 @@ def test_card_survives_json(card: ModelCard) -> None:
 def test_unknown_name_lists_the_known() -> None:
     with pytest.raises(ConfigError, match=r"no model 'dpt_huge'.*dpt_hybrid, .*dpt_large"):
         load_card("dpt_huge")
+    with pytest.raises(ConfigError, match="no model 'dpt_tiny.calibration'"):
+        load_card("dpt_tiny.calibration")
 
 
 def test_name_is_no_way_out_of_the_folder() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from small_checkpoints import hugging_face_state, make, refused, write_folder
+from small_checkpoints import HF_CONFIG, hugging_face_state, make, refused, write_folder
 
 
 def test_folder_without_weights(tmp_path: Path) -> None:
@@ -23,6 +25,20 @@ def test_folder_of_another_model(tmp_path: Path) -> None:
     config = {"model_type": "depth_anything"}
     folder = write_folder(tmp_path / "dpt", hugging_face_state(), "safetensors", config)
     refused(make(), folder, r"model_type 'depth_anything', expected 'dpt'")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_attention_heads", 8),
+        ("backbone_out_indices", [0, 1, 1, 3]),
+        ("hidden_act", "relu"),
+    ],
+)
+def test_folder_whose_numbers_no_shape_tells_apart(tmp_path: Path, key: str, value: Any) -> None:
+    config = {**HF_CONFIG, key: value}
+    folder = write_folder(tmp_path / "dpt", hugging_face_state(), "safetensors", config)
+    refused(make(), folder, rf"config\.json says {key} {re.escape(repr(value))}; the network")
 
 
 def test_folder_with_a_part_missing(tmp_path: Path) -> None:

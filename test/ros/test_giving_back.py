@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.inference.metres import Metres
 from dpt_ros.ros.network import Network
@@ -42,6 +43,18 @@ def test_a_freed_network_holds_no_model_although_metres_know_it(tiny_checkpoint:
     assert alive() is not None
     network.free()
     assert alive() is None
+
+
+def test_what_the_pipeline_keeps_outlives_settings_that_are_not_its_own(
+    tiny_checkpoint: Path,
+) -> None:
+    predictor = DepthPredictor.from_model("dpt_tiny", checkpoint=tiny_checkpoint, device="cpu")
+    network = Network(predictor, NodeSettings())
+    before = network._pipeline
+    network.apply(NodeSettings(max_age_s=1.0, rectified=False))
+    assert network._pipeline is before
+    network.apply(NodeSettings(depth=DepthLimits(0.5, 9.0)))
+    assert network._pipeline is not before
 
 
 @pytest.mark.node
