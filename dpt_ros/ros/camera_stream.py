@@ -15,7 +15,12 @@ from dpt_ros.ros.arrival import why_nothing_arrives
 from dpt_ros.ros.latest_camera import LatestCamera
 from dpt_ros.ros.mailbox import Mailbox
 from dpt_ros.ros.outputs import Outputs
-from dpt_ros.ros.qos import input_profile, overriding_options, subscription_callbacks
+from dpt_ros.ros.qos import (
+    input_profile,
+    is_refused,
+    overriding_options,
+    subscription_callbacks,
+)
 from dpt_ros.ros.stamps import StampWatch
 from dpt_ros.ros.statistics import FrameStatistics
 from dpt_ros.ros.tell import Teller
@@ -93,6 +98,21 @@ class CameraStream:
         """The node's clock jumped: what was measured against it says nothing any more."""
         self.statistics.forget_latencies()
         self.stamps.forget()
+
+    def forget_mended(self) -> None:
+        """Forget mismatches of quality of service whose other side has gone or changed."""
+        for topic in tuple(self.qos_trouble):
+            if not self._is_mismatched(topic):
+                self.qos_trouble.pop(topic, None)
+
+    def _is_mismatched(self, topic: str) -> bool:
+        for subscription in self._subscriptions:
+            if subscription.topic_name == topic:
+                offers = self._node.get_publishers_info_by_topic(topic)
+                return any(is_refused(o.qos_profile, subscription.qos_profile) for o in offers)
+        offered = self.outputs.profile_of(topic)
+        asks = self._node.get_subscriptions_info_by_topic(topic)
+        return offered is not None and any(is_refused(offered, ask.qos_profile) for ask in asks)
 
     def image_publishers(self) -> int:
         """How many publish the images that this camera listens to."""

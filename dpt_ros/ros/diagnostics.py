@@ -59,6 +59,7 @@ def camera_status(
     now_s = time.monotonic()
     silence = stream.silence()
     listened = stream.outputs.subscribed()
+    stream.forget_mended()
     troubles = [silence, *stream.qos_trouble.values(), stream.stamps.oddity]
     troubles += sorted(set(stream.why_not.values()))
     troubles += _new_drops(stream)

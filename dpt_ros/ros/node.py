@@ -50,6 +50,7 @@ class DepthNode(LifecycleNode):
         self._worker: Worker[ReceivedImage] | None = None
         self._streams: list[CameraStream] = []
         self._configure_error = ""
+        self._is_finalized = False
         self._settings = NodeParameters(
             self, NodeSettings, lambda: self._network is not None, self._apply
         )
@@ -111,6 +112,7 @@ class DepthNode(LifecycleNode):
         """Stop and give everything back, from whatever state."""
 
         def stop() -> None:
+            self._is_finalized = True
             self._deactivate(STOP_S)
             self._clean_up()
 
@@ -246,6 +248,7 @@ class DepthNode(LifecycleNode):
     def _state(self) -> NodeState:
         if self._processor is None or self._worker is None:
             label = "unconfigured" if self._network is None else "inactive"
+            label = "finalized" if self._is_finalized else label
             return NodeState(label, configure_error=self._configure_error)
         if not self._worker.is_alive():
             return NodeState("active", failure="the worker's thread ended: restart the node")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 
 from dpt_ros.messages.encode import (
     float_to_image,
@@ -72,6 +73,12 @@ class Outputs:
                 for name, publisher in self._publishers.items()
                 if publisher.get_subscription_count() > 0
             )
+
+    def profile_of(self, topic: str) -> QoSProfile | None:
+        """The quality of service offered on a topic; None if nothing is published there."""
+        with self._lock:
+            publishers = [p for p in self._publishers.values() if p.topic_name == topic]
+        return publishers[0].qos_profile if publishers else None
 
     def topic(self, output: str) -> str:
         """The full name of an output's topic."""

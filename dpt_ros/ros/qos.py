@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.qos import (
+    QoSCompatibility,
     QoSDurabilityPolicy,
     QoSHistoryPolicy,
     QoSPolicyKind,
     QoSProfile,
     QoSReliabilityPolicy,
+    qos_check_compatible,
     qos_policy_name_from_kind,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -73,6 +75,11 @@ def publisher_mismatch(topic: str, policy: str, profile: QoSProfile) -> str:
         f"this node offers, so it receives nothing; subscribe with {policy} {offered}, or set "
         f"the parameter qos_overrides.{topic}.publisher.{policy} to {strongest}"
     )
+
+
+def is_refused(offered: QoSProfile, asked: QoSProfile) -> bool:
+    """Whether a publisher offers less than a subscriber asks for."""
+    return bool(qos_check_compatible(offered, asked)[0] == QoSCompatibility.ERROR)
 
 
 def subscription_callbacks(

@@ -224,6 +224,8 @@ def test_a_subscriber_with_other_quality_of_service_is_told_of(node: Any, peer: 
         assert "durability volatile" in values_of(status)["QoS mismatch"]
     finally:
         peer.listen_no_more("/dpt/color/image")
+    # Once that one has gone, nothing is wrong any more.
+    peer.status("dpt: camera", lambda status: values_of(status)["QoS mismatch"] == "none")
 
 
 def test_a_stale_picture_is_dropped_where_an_age_is_set(

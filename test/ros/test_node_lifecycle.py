@@ -200,6 +200,11 @@ def test_silence_is_explained_by_what_is_published_elsewhere(node: Any, peer: An
     peer.node.destroy_publisher(wrong_type)
 
 
+def test_shut_down_it_says_so(node: Any, peer: Any) -> None:
+    assert peer.change_state("shutdown")
+    peer.status("front/dpt: network", lambda status: values_of(status)["state"] == "finalized")
+
+
 def test_it_ends_cleanly_when_interrupted(node: Any) -> None:
     assert node.stop(signal.SIGINT) == 0
     assert "Traceback" not in node.log
