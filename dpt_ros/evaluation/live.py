@@ -27,6 +27,10 @@ SPREAD_FRAMES = 6
 WORST_FRAMES = 3
 
 
+_SAME_DEPTH = 1e-3
+"""Relative difference that rounding explains, and half precision."""
+
+
 @dataclass(frozen=True)
 class LiveFrame:
     """A picture, what the node said to it, and what is true.
@@ -98,6 +102,17 @@ class PublishedDepth:
         metric = frame.inverse_depth[finite].astype(np.float64) * pair.scale + pair.shift
         difference = np.abs(frame.depth_m[finite] * metric - 1.0)
         self.max_difference = max(self.max_difference, float(difference.max()))
+
+    @property
+    def doubt(self) -> str:
+        """That the published metres are not those that are scored; "" while they are."""
+        if self.max_difference <= _SAME_DEPTH:
+            return ""
+        return (
+            f"the node's depth differs from what is scored by up to {self.max_difference:.1%}: "
+            "scored is its inverse depth with the calibration given here; does the node have "
+            "another one?"
+        )
 
 
 @dataclass

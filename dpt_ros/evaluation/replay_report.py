@@ -138,8 +138,13 @@ def summary_lines(evaluation: LiveEvaluation, facts: ReplayFacts) -> Iterator[st
         yield f"  flicker of static parts: {100 * flicker['median']:.2f} % ({flicker['of']})"
     for text in facts.missing:
         yield f"  missing: {text}"
-    for text in facts.troubles:
+    for text in _troubles(evaluation, facts):
         yield f"  note: {text}"
+
+
+def _troubles(evaluation: LiveEvaluation, facts: ReplayFacts) -> list[str]:
+    doubt = evaluation.published.doubt
+    return [*([doubt] if doubt else []), *facts.troubles]
 
 
 def build_replay_report(evaluation: LiveEvaluation, facts: ReplayFacts) -> Page:
@@ -151,7 +156,7 @@ def build_replay_report(evaluation: LiveEvaluation, facts: ReplayFacts) -> Page:
         page.warning(f"Partial: {facts.partial} What came before is below.")
     for text in facts.missing:
         page.warning(f"Missing: {text}")
-    for text in facts.troubles:
+    for text in _troubles(evaluation, facts):
         page.warning(text)
     if summary is not None:
         _add_scores(page, evaluation, summary)

@@ -14,7 +14,12 @@ from dpt_ros.evaluation.live_session import LiveSession
 from dpt_ros.evaluation.live_settings import LiveSettings
 from dpt_ros.evaluation.output_folder import OutputFolder
 from dpt_ros.evaluation.protocols import choose_protocols
-from dpt_ros.evaluation.replay_report import ReplayFacts, build_replay_report, metrics_json
+from dpt_ros.evaluation.replay_report import (
+    ReplayFacts,
+    build_replay_report,
+    metrics_json,
+    summary_lines,
+)
 from dpt_ros.evaluation.truth import Truth
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.scale_shift import ScaleShift
@@ -70,6 +75,11 @@ def test_published_depth_that_is_not_what_the_calibration_says_shows():
     item.depth_m[3, 4] *= 1.5
     found = evaluation_of(item).to_json()["published_depth"]
     assert found["max_relative_difference"] == pytest.approx(0.5, rel=1e-5)
+    facts = ReplayFacts("a title", "live", {}, {})
+    doubt = "differs from what is scored by up to 50.0%"
+    assert sum(doubt in line for line in summary_lines(evaluation_of(item), facts)) == 1
+    assert doubt in build_replay_report(evaluation_of(item), facts).html()
+    assert not any("differs" in line for line in summary_lines(evaluation_of(frame(0)), facts))
 
 
 def test_a_few_frames_are_chosen_however_many_there_are():
