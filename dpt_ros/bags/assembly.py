@@ -133,7 +133,7 @@ class SampleAssembly:
         """What holds for the whole recording: fixed transforms, and the first calibration."""
         if topics.static_transforms:
             for message in bag.messages(*topics.static_transforms):
-                self._graph.add_message(message.message, is_static=True)
+                self.add_transforms(message.message, is_static=True)
         self._read_file_of_transforms()
         first = next(bag.messages(topics.camera_info), None)
         if first is None:

@@ -108,16 +108,23 @@ class TransformGraph:
         """The transforms of a tf2_msgs TFMessage; fixed ones are not overruled by moving ones.
 
         Raises:
-            TransformError: a rotation that is none.
+            TransformError: a rotation that is none; the message's other transforms are kept.
         """
+        wrong: TransformError | None = None
         for item in message.transforms:
             move, turn = item.transform.translation, item.transform.rotation
-            pose = _pose(move, turn, f"{item.header.frame_id} <- {item.child_frame_id}")
+            try:
+                pose = _pose(move, turn, f"{item.header.frame_id} <- {item.child_frame_id}")
+            except TransformError as error:
+                wrong = error
+                continue
             parent, child = _bare(item.header.frame_id), _bare(item.child_frame_id)
             if is_static:
                 self.add_static(parent, child, _matrices(np.array([pose]))[0])
             else:
                 self._add_pose(parent, child, _stamp_ns(item.header), pose)
+        if wrong is not None:
+            raise wrong
 
     def add_odometry(self, message: Any) -> None:
         """The pose of a nav_msgs Odometry: of its child frame in its header's frame.

@@ -49,8 +49,9 @@ def fit_again(
         checkpoint_sha256=sha256,
     )
     made: dict[str, dict[str, Any]] = {}
-    for dataset in split.training:
-        name = dataset.folder.name
+    names = [dataset.folder.name for dataset in split.training]
+    for index, dataset in enumerate(split.training):
+        name = names[index] if names.count(names[index]) == 1 else f"{names[index]}_{index}"
         suffix = f"_{name}" if len(split.training) > 1 else ""
         file = weights.with_name(f"calibration{suffix}.yaml")
         whole, hold_out = _with_held_out(dataset, split)

@@ -91,6 +91,7 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, share: float) -> None:
 def _learning_rate(name: str, depth: int, settings: TrainSettings) -> float:
     if not name.startswith("encoder."):
         return settings.decoder_lr
-    _, _, block = name.partition(".blocks.")
+    # A ResNet stem has blocks of its own, which come before the transformer's.
+    _, _, block = name.partition("encoder.vit.blocks.")
     number = int(block.partition(".")[0]) if block else 0
     return float(settings.backbone_lr * settings.layer_decay ** (depth - 1 - number))

@@ -134,6 +134,16 @@ def test_a_rotation_that_is_none_is_refused(recordings):
         TransformGraph().add_message(message, is_static=True)
 
 
+def test_a_rotation_that_is_none_costs_no_other_transform(recordings):
+    moved = pose(x=2.0, yaw=0.5)
+    message = recordings.transforms(0, ("a", "b", pose()), ("a", "c", moved))
+    message.transforms[0].transform.rotation.w = 0.0
+    graph = TransformGraph()
+    with pytest.raises(TransformError, match="a <- b"):
+        graph.add_message(message, is_static=True)
+    np.testing.assert_allclose(graph.lookup("a", "c", at(0))[0], moved, atol=1e-12)
+
+
 def test_a_file_of_transforms(tmp_path):
     path = tmp_path / "extrinsics.yaml"
     path.write_text(

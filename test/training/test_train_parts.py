@@ -61,6 +61,24 @@ def test_learning_rates_go_by_layer(model):
     assert rates[id(named["encoder.vit.patch_embed.position"])] == (1e-4 / 2**5, 0.0)
 
 
+def test_a_resnet_stem_comes_before_the_first_block():
+    with torch.device("meta"):
+        hybrid = create_model("dpt_hybrid")
+    choose_parameters(hybrid, "all", "metric")
+    settings = TrainSettings(backbone_lr=1.0, layer_decay=0.5)
+    rates = {
+        id(parameter): group["lr"]
+        for group in parameter_groups(hybrid, settings)
+        for parameter in group["params"]
+    }
+    found = {
+        rates[id(parameter)]
+        for name, parameter in hybrid.named_parameters()
+        if name.startswith("encoder.resnet.")
+    }
+    assert found == {0.5**11}
+
+
 def test_the_learning_rate_warms_up_and_follows_half_a_cosine():
     shares = [learning_rate_share(step, 10, 2, 0.1) for step in range(11)]
     assert shares[:3] == [0.5, 1.0, 1.0]

@@ -87,6 +87,9 @@ def _raw_source(
         scan_ns = _read_stamps(drive / "velodyne_points" / "timestamps.txt")
         for picture in pictures:
             tally.scans_read += 1
+            if not picture.stem.isdecimal():
+                tally.reject("picture whose name is no number", picture.name)
+                continue
             index = int(picture.stem)
             if index >= min(len(picture_ns), len(scan_ns)):
                 tally.reject("picture without a time stamp", picture.name)
@@ -115,6 +118,9 @@ def _object_source(
     def read(tally: Tally) -> Iterator[Sample]:
         for picture in pictures:
             tally.scans_read += 1
+            if not picture.stem.isdecimal():
+                tally.reject("picture whose name is no number", picture.name)
+                continue
             path = half / "calib" / f"{picture.stem}.txt"
             values = _read_calibration(path)
             velo = np.eye(4)
