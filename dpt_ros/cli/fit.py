@@ -130,12 +130,14 @@ def _write_report(
     if (Path(result.settings.hold_out).expanduser() / "manifest.json").exists():
         datasets.append(Dataset(Path(result.settings.hold_out).expanduser()))
     places = {
-        record.id: (each, index) for each in datasets for index, record in enumerate(each.records)
+        (is_held_out, record.id): (each, index)
+        for is_held_out, each in ((False, dataset), (True, datasets[-1]))
+        for index, record in enumerate(each.records)
     }
     pictures: list[Picture] = []
     worst = sorted(result.frames, key=lambda frame: frame.abs_rel, reverse=True)
     for frame in worst[:_WORST_FRAMES]:
-        each, index = places[frame.id]
+        each, index = places[frame.is_held_out, frame.id]
         pictures += _pictures(predictor, each[index], frame, result)
     name = dataset.folder.resolve().name
     make_report(result, pictures, command_line(), name).save(options.report)

@@ -197,7 +197,7 @@ def _judged(
 ) -> FitResult:
     name, written, why = _choose(lines, frames.training, settings)
     training = frame_fits(frames.training, lines.of_frames, written, settings, is_held_out=False)
-    held_out = frame_fits(frames.held_out, lines.of_frames, written, settings, is_held_out=True)
+    held_out = frame_fits(frames.held_out, lines.of_held_out, written, settings, is_held_out=True)
     truth_m = np.concatenate([frame.truth_m for frame in frames.training])
     near_m, far_m = np.percentile(truth_m, RANGE_PERCENT).tolist()
     judged = measure(frames.held_out, held_out, written, settings) if held_out else None

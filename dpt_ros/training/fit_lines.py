@@ -38,7 +38,9 @@ class Lines:
         joint: the line through the points of all training frames; weighted as the settings say.
         inlier_share: of those points, within 2.5 sigma of the line.
         joint_interval: 95 % of the joint fits to resampled frames, of scale and of shift (1/m).
-        of_frames: for each frame's id its own fit, or why it has none.
+        of_frames: for each training frame's id its own fit, or why it has none.
+        of_held_out: the same of the frames held out, whose ids may be those of training frames
+            where they are from another data set.
         average: the mean of the training frames' own fits; None where there are none.
         average_interval: as of the joint fit; None without an average.
         by_method: the joint fit by every method, or why it has none.
@@ -48,6 +50,7 @@ class Lines:
     inlier_share: float
     joint_interval: Intervals
     of_frames: dict[str, ScaleShift | str]
+    of_held_out: dict[str, ScaleShift | str]
     average: ScaleShift | None
     average_interval: Intervals | None
     by_method: dict[str, ScaleShift | str]
@@ -67,13 +70,14 @@ def fit_lines(
     joint = fit_line(x, y, settings.method, w)
     check_scale(joint.slope)
     near = (w * (joint.slope * x + joint.intercept - y)).abs() <= INLIER_SIGMAS * joint.sigma
-    of_frames = {frame.id: _own_fit(frame, settings) for frame in (*training, *held_out)}
+    of_frames = {frame.id: _own_fit(frame, settings) for frame in training}
     own = [fit for f in training if isinstance(fit := of_frames[f.id], ScaleShift)]
     return Lines(
         joint=joint,
         inlier_share=float(near.double().mean()),
         joint_interval=_resample(training, settings),
         of_frames=of_frames,
+        of_held_out={frame.id: _own_fit(frame, settings) for frame in held_out},
         average=average_scale_shift(own) if own else None,
         average_interval=_resample_average(own, settings),
         by_method={name: _checked(x, y, w, name) for name in FIT_METHODS},

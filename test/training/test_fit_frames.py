@@ -10,6 +10,7 @@ import pytest
 from fit_data import QUICK, SCALE, Network, frames, make_sample, write
 
 from dpt_ros.bags.dataset import Dataset
+from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.training.fit import fit_dataset
 from dpt_ros.training.fit_summary import remarks
 
@@ -37,6 +38,21 @@ def test_another_data_set_can_be_held_out(tmp_path: Path):
     assert result.training.frames == 6
     assert result.held_out is not None and result.held_out.frames == 2
     assert result.held_out_sources == ["z"]
+
+
+def test_frames_of_another_data_set_may_have_the_same_names(tmp_path: Path):
+    dataset = write(tmp_path / "data", frames("a"))
+    double = [make_sample("a", index, scale=2.0 * SCALE) for index in range(6)]
+    assert [sample.id for sample in double] == [record.id for record in dataset.records]
+    write(tmp_path / "other", double)
+    settings = dataclasses.replace(QUICK, hold_out=str(tmp_path / "other"))
+    result = fit_dataset(Network(), dataset, settings)
+
+    for frame in result.frames:
+        assert isinstance(frame.own, ScaleShift)
+        expected = 2.0 * SCALE if frame.is_held_out else SCALE
+        assert frame.own.scale == pytest.approx(expected, rel=1e-3)
+    assert len(result.frames) == 12
 
 
 def test_with_one_source_nothing_is_held_out_and_that_is_said(tmp_path: Path):
