@@ -27,6 +27,10 @@ OPTIONAL_S = 3.0
 _ALWAYS, _METRES = "inverse_depth", "depth"
 
 
+class AnswerError(RuntimeError):
+    """An answer of the node came, and could not be taken in: the disk is full, say."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """What the node published for one picture, and when (seconds of a clock that never jumps).
@@ -92,8 +96,11 @@ class ReplayPeer(NodePeer):
 
         Args:
             finished: called in that thread with the stamp and the answer of every picture that was
-                answered in full; without it, answers are for `wait`. What it raises, the next
-                `publish` raises.
+                answered in full; without it, answers are for `wait`. After an error of it,
+                nothing more is received.
+
+        Raises:
+            AnswerError: on leaving, or from `publish` or `wait`: `finished` raised something.
         """
         self._finished = finished
         stopping = threading.Event()
@@ -113,6 +120,7 @@ class ReplayPeer(NodePeer):
         finally:
             stopping.set()
             thread.join()
+        self._check()
 
     def set_clock(self, now_ns: int) -> None:
         """Tell the node the simulated time."""
@@ -124,10 +132,9 @@ class ReplayPeer(NodePeer):
         """Publish a picture or camera_info; answers to the picture are gathered from now on.
 
         Raises:
-            Exception: an answer could not be taken in; see `listening`.
+            AnswerError: see `listening`.
         """
-        if self._failure is not None:
-            raise self._failure
+        self._check()
         if not played.is_image:
             self.infos.publish(played.data)
             return
@@ -136,11 +143,16 @@ class ReplayPeer(NodePeer):
         self.images.publish(played.data)
 
     def wait(self, stamp_ns: int, timeout_s: float) -> Answer | None:
-        """The answer to the picture of that stamp; None if it does not come in time."""
+        """The answer to the picture of that stamp; None if it does not come in time.
+
+        Raises:
+            AnswerError: see `listening`.
+        """
         deadline = time.monotonic() + timeout_s
         with self._arrived:
             awaited = self._awaited[stamp_ns]
             while not self._is_complete(awaited):
+                self._check()
                 now_s = time.monotonic()
                 has_waited = now_s - awaited.heard_s > OPTIONAL_S
                 if _ALWAYS in awaited.messages and has_waited:
@@ -180,6 +192,11 @@ class ReplayPeer(NodePeer):
         """The newest diagnostics about the network."""
         reports = self.diagnostics.items()
         return next((values for name, values in reports if name.endswith(": network")), {})
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            error = self._failure
+            raise AnswerError(f"an answer could not be kept: {error}") from error
 
     def _is_complete(self, awaited: _Awaited) -> bool:
         return awaited.messages.keys() >= self._expected

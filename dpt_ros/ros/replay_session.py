@@ -18,7 +18,7 @@ from dpt_ros.evaluation.timing import losses
 from dpt_ros.ros.camera_recording import CameraRecording, PlayedMessage
 from dpt_ros.ros.node_process import NodeError, NodeProcess
 from dpt_ros.ros.playback import PlaybackLog, play_in_real_time, play_lockstep
-from dpt_ros.ros.replay import Answer, ReplayPeer
+from dpt_ros.ros.replay import Answer, AnswerError, ReplayPeer
 
 START_S = 180.0
 _REPORT_S = 1.3
@@ -180,7 +180,7 @@ def _breaking_off(result: ReplayResult) -> Iterator[None]:
     """Note what broke a replay off, and go on with what there is."""
     try:
         yield
-    except (NodeError, BagError, OSError) as error:
+    except (NodeError, BagError, AnswerError) as error:
         result.partial = result.partial or str(error)
     except KeyboardInterrupt:
         result.partial = result.partial or "interrupted"

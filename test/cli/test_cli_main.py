@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import cv2
@@ -74,3 +75,27 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("dpt_ros.cli.bench_network.run", fail)
     with pytest.raises(KeyError):
         main(["bench", "network"])
+
+
+def test_sigterm_ends_a_command_as_an_interrupt_does():
+    waits = (
+        "import os, signal, sys, time\n"
+        "from dpt_ros.cli import main as module\n"
+        "class Parser:\n"
+        "    def parse_args(self, _):\n"
+        "        import argparse\n"
+        "        return argparse.Namespace(func=self.run, verbose=False, command='wait')\n"
+        "    def run(self, _):\n"
+        "        try:\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "            time.sleep(30)\n"
+        "        finally:\n"
+        "            print('tidied up', flush=True)\n"
+        "module._parser = Parser\n"
+        "sys.exit(module.main())\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", waits], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 130, ended.stderr
+    assert ended.stdout == "tidied up\n" and "interrupted" in ended.stderr
