@@ -105,12 +105,14 @@ def test_kitti_raw(raw, tmp_path, level):
 def test_kitti_raw_with_gaps(raw, tmp_path):
     (raw / "velodyne_points/data/0000000000.bin").unlink()  # as in drive 9
     write_picture(raw / "image_02/data/0000000007.png")
+    write_picture(raw / "image_02/data/._0000000001.png")  # as another system's file manager leaves
     (source,) = find_kitti(raw, 2, KEEP_ALL, min_points=1)
     dataset, info = imported(source, tmp_path / "set")
     assert len(dataset) == 1
     assert info["rejected"] == {
         "picture without a whole scan": 1,
         "picture without a time stamp": 1,
+        "picture whose name is no number": 1,
     }
 
 
@@ -124,8 +126,10 @@ def test_kitti_object(tmp_path):
             f"P0: {text(P2)}\nP2: {text(P2)}\nR0_rect: {text(RECTIFY)}\n"
             f"Tr_velo_to_cam: {text(np.column_stack([VELO_R, VELO_T]))}\n"
         )
+    write_picture(half / "image_2/._000003.png")
     (source,) = find_kitti(tmp_path / "object", 2, KEEP_ALL, min_points=1)
-    dataset, _ = imported(source, tmp_path / "set")
+    dataset, info = imported(source, tmp_path / "set")
+    assert info["rejected"] == {"picture whose name is no number": 1}
     assert [r.id for r in dataset.records] == [
         f"kitti_object_training/{index:020d}" for index in (0, 3)
     ]
