@@ -43,11 +43,12 @@ def test_program_takes_any_height_width_and_batch():
         assert formula.relative_difference(program(picture), model(picture)) < 1e-5
 
 
+@pytest.mark.parametrize("network", ["vit", "hybrid"])
 @torch.no_grad()
-def test_onnx_takes_any_height_width_and_batch(tmp_path):
+def test_onnx_takes_any_height_width_and_batch(tmp_path, network):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    model = small("vit")
+    model = small(network)
     path = tmp_path / "network.onnx"
     export_onnx(model, path)
     assert [file.name for file in tmp_path.iterdir()] == ["network.onnx"]
