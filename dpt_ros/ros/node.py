@@ -101,12 +101,17 @@ class DepthNode(LifecycleNode):
         return self._guarded("activate", self._activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen no more, and wait for the frame in work."""
-        return self._guarded("deactivate", lambda: self._deactivate(STOP_S))
+        """Listen no more, and wait for the frame in work; one that hangs is given up."""
+        return self._guarded("deactivate", self._deactivate_or_give_up)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take the publishers away and give the device's memory back."""
-        return self._guarded("cleanup", self._clean_up)
+
+        def clean_up() -> None:
+            self._deactivate(STOP_S)  # a frame that was given up may still be in the network
+            self._clean_up()
+
+        return self._guarded("cleanup", clean_up)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and give everything back, from whatever state."""
@@ -124,6 +129,7 @@ class DepthNode(LifecycleNode):
             self._deactivate(timeout_s)
 
     def _activate(self) -> None:
+        self._deactivate(STOP_S)  # a frame that was given up may still be in the network
         try:
             self._start()
         except Exception:
@@ -165,6 +171,18 @@ class DepthNode(LifecycleNode):
             raise TimeoutError(f"the frame in work did not end within {timeout_s:g} s")
         self._worker = None
         self._processor = None
+
+    def _deactivate_or_give_up(self) -> None:
+        try:
+            self._deactivate(STOP_S)
+        except TimeoutError as error:
+            # Failing would leave a node that says it is active and hears nothing.
+            if self._processor is not None:
+                self._processor.give_up()
+            self._processor = None
+            self.get_logger().warning(
+                f"{error}: it will not be published; activate and cleanup wait for its end"
+            )
 
     def _clean_up(self) -> None:
         for stream in self._streams:

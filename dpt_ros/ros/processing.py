@@ -77,6 +77,7 @@ class Processor:
         self._idle_since_s = time.monotonic()
         self._failure = ""
         self._recovered = True
+        self._given_up = False
 
     def process(self, batch: Sequence[ReceivedImage]) -> None:
         """Decode, run the network and publish; a bad image costs no more than itself."""
@@ -88,6 +89,10 @@ class Processor:
             self._infer(prepared)
         finally:
             self._idle_since_s = time.monotonic()
+
+    def give_up(self) -> None:
+        """Publish nothing more, not even the batch in work."""
+        self._given_up = True
 
     def report(self, error: Exception) -> None:
         """Note an error that nobody expected, so that the diagnostics show it."""
@@ -221,6 +226,8 @@ class Processor:
         image.stream.outputs.publish(header, result, info, image.wanted)
 
     def _publish(self, image: PreparedImage, result: FrameOutputs, processed_s: float) -> None:
+        if self._given_up:
+            return
         self._publish_messages(image, result)
         published_s = time.monotonic()
         times = FrameTimes(
