@@ -16,8 +16,10 @@ from dpt_ros.geometry.fit import FitError
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.model.cards import ModelCard
 from dpt_ros.model.dpt import DPT
-from dpt_ros.training.fit import fit_dataset
+from dpt_ros.training.fit import FitResult, fit_dataset
+from dpt_ros.training.fit_pairs import find_view
 from dpt_ros.training.fit_settings import FitSettings
+from dpt_ros.training.fit_summary import summarise
 from dpt_ros.training.split import Split, sources_of
 
 _log = logging.getLogger(__name__)
@@ -34,11 +36,13 @@ def fit_again(
         weights: its file, beside which `calibration.yaml` is written; with several data sets
             `calibration_NAME.yaml` each, since each may have another camera.
         sha256: of that file.
-        split: what was learned from, which is fitted to, and held out, which judges the fit.
+        split: what was learned from, which is fitted to, and held out, which judges the fit. What
+            is held out and cannot judge it, being of another camera, is left out and told.
         device: where the network runs.
 
     Returns:
-        for every data set: file, scale, shift and AbsRel, or `why_not`.
+        for every data set: file, scale, shift, AbsRel, and `why_not_held_out` ("" where something
+        judged it); or `why_not`.
     """
     predictor = DepthPredictor(
         copy.deepcopy(model),
@@ -54,9 +58,8 @@ def fit_again(
         name = names[index] if names.count(names[index]) == 1 else f"{names[index]}_{index}"
         suffix = f"_{name}" if len(split.training) > 1 else ""
         file = weights.with_name(f"calibration{suffix}.yaml")
-        whole, hold_out = _with_held_out(dataset, split)
         try:
-            result = fit_dataset(predictor, whole, FitSettings(hold_out=hold_out), _shown)
+            result = _fit_judged(predictor, dataset, split)
             save_calibration(result.calibration, file)
         except (FitError, CalibrationError, DatasetError) as error:
             _log.warning("no calibration from %s: %s", name, error)
@@ -68,20 +71,49 @@ def fit_again(
             **dataclasses.asdict(result.written),
             "abs_rel": result.training.metrics["abs_rel"],
             "held_out_abs_rel": held_out,
+            "why_not_held_out": result.why_not_held_out,
         }
     return made
 
 
-def _with_held_out(dataset: Dataset, split: Split) -> tuple[Dataset, str]:
-    """A data set with its sources that were held out, and what tells the fit which they are."""
-    for other in split.validation:
-        if other.folder != dataset.folder:
+def _fit_judged(predictor: DepthPredictor, dataset: Dataset, split: Split) -> FitResult:
+    """Fit to a data set, judged by what the run held out; where nothing can, it says why."""
+    whole, hold_out, why_not = _with_held_out(predictor, dataset, split)
+    result = fit_dataset(predictor, whole, FitSettings(hold_out=hold_out), _shown)
+    if not why_not:
+        return result
+    result = dataclasses.replace(result, why_not_held_out=why_not)
+    fit = {**result.calibration.fit, **summarise(result)}
+    return dataclasses.replace(result, calibration=dataclasses.replace(result.calibration, fit=fit))
+
+
+def _with_held_out(
+    predictor: DepthPredictor, dataset: Dataset, split: Split
+) -> tuple[Dataset, str, str]:
+    """A data set, what `FitSettings.hold_out` says of it, and why it says that nothing is.
+
+    Its own sources that were held out judge it, or else a data set of which nothing was learned;
+    neither can where another camera took its pictures.
+    """
+    learned_from = [part.folder for part in split.training]
+    others = sorted(split.validation, key=lambda other: other.folder != dataset.folder)
+    why_not = split.why_no_validation or "no source of this data set was held out"
+    for other in others:
+        is_own = other.folder == dataset.folder
+        if not len(other) or (not is_own and other.folder in learned_from):
             continue
-        held_out = [name for name in sources_of(other) if name not in sources_of(dataset)]
-        if held_out:
-            whole = Dataset(dataset.folder).select([*sources_of(dataset), *held_out])
-            return whole, ",".join(held_out)
-    return dataset, "0"
+        try:
+            find_view(predictor, [*dataset.records, *other.records])
+        except FitError as error:
+            why_not = f"what was held out cannot judge it: {error}"
+            _log.warning("%s: %s", dataset.folder.name, why_not)
+            continue
+        if not is_own:
+            return dataset, str(other.folder), ""
+        held_out = sources_of(other)
+        whole = Dataset(dataset.folder).select([*sources_of(dataset), *held_out])
+        return whole, ",".join(held_out), ""
+    return dataset, "0", why_not
 
 
 def _shown(frames: Iterable[Any]) -> Iterable[Any]:

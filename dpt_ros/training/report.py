@@ -141,6 +141,8 @@ def _tell_metres(page: Page, result: Mapping[str, Any]) -> None:
     for name, fit in fitted.items():
         if "why_not" in fit:
             page.warning(f"No calibration from {name}: {fit['why_not']}")
+        elif why := fit.get("why_not_held_out"):
+            page.text(f"Nothing held out judges the calibration of {name}: {why}.")
 
 
 def _groups(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample, sample_id
+from dpt_ros.bags.dataset import Dataset
 from dpt_ros.config import ConfigError
-from dpt_ros.geometry.calibration import load_calibration
-from dpt_ros.geometry.camera import Camera
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.model import CheckpointError
-from dpt_ros.model.checkpoints import file_sha256, read_card, save_checkpoint
+from dpt_ros.model.checkpoints import read_card
 from dpt_ros.report import Page
 from dpt_ros.training import run as whole_run
 from dpt_ros.training.loop import Trainer
-from dpt_ros.training.refit import fit_again
 from dpt_ros.training.run import train
 from dpt_ros.training.settings import TrainSettings
-from dpt_ros.training.split import split_sources
-from dpt_ros.training.start import load_start
 from dpt_ros.training.state import RunFolder, TrainingError
 
 SETTINGS = TrainSettings(
@@ -156,35 +149,6 @@ def test_the_result_loads_with_its_card(undisturbed, dense_dataset, nano_card):
     assert "abs_rel" in card.training_data
     predictor = DepthPredictor.from_model(nano_card, out / "model.safetensors", device="cpu")
     assert predictor.predict(dense_dataset[0].rgb).shape == (32, 32)
-
-
-def test_a_fit_after_training_finds_the_scale_and_shift_there_are(tmp_path, nano_card):
-    """Truth is made of what the network says, at a known scale and shift."""
-    start = load_start("scratch", nano_card, "", seed=1)
-    model = copy.deepcopy(start.model)
-    predictor = DepthPredictor(model, start.card, device="cpu", precision="float32")
-    random = np.random.default_rng(0)
-    camera = Camera(32, 32, 30.0, 30.0, 15.5, 15.5)
-    pictures = random.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
-    said = predictor.predict(pictures)
-    scale = 0.9 / float(said.max() - said.min())
-    shift = 0.1 - scale * float(said.min())
-    with DatasetWriter(tmp_path / "data", dense=True, options={}) as writer:
-        for index, (rgb, inverse_depth) in enumerate(zip(pictures, said, strict=True)):
-            source, depth_m = f"s{index % 2}", 1.0 / (scale * inverse_depth + shift)
-            name = sample_id(source, index)
-            writer.add(Sample(name, source, index, rgb, depth_m.astype(np.float32), camera))
-        for source in ("s0", "s1"):
-            writer.finish_source(source, {})
-    weights_file = tmp_path / "model.safetensors"
-    save_checkpoint(start.model, weights_file, start.card)
-    sha256 = file_sha256(weights_file)
-    split = split_sources([Dataset(tmp_path / "data")], "s1", seed=0)
-    made = fit_again(start.model, start.card, weights_file, sha256, split, "cpu")["data"]
-    assert (made["scale"], made["shift"]) == pytest.approx((scale, shift), rel=1e-3)
-    assert made["held_out_abs_rel"] == pytest.approx(0.0, abs=1e-3)
-    calibration = load_calibration(tmp_path / "calibration.yaml")
-    assert (calibration.model, calibration.checkpoint_sha256) == ("nano", sha256)
 
 
 def test_a_result_that_cannot_be_fitted_says_why(undisturbed):
