@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from dpt_ros.messages.camera_info import camera_from_info
 from dpt_ros.messages.cloud import cloud_to_timed_xyz
 from dpt_ros.messages.decode import image_to_rgb
 from dpt_ros.messages.errors import MessageError
+
+Read = TypeVar("Read")
 
 # Transforms that come later than this after a picture are not waited for.
 _PATIENCE_NS = 500_000_000
@@ -78,7 +80,7 @@ class SampleAssembly:
                 settings.odometry_topic,
             )
             if bag.is_cut_off:
-                self._tell_of_damage(f"{self._path} is cut off: what is whole of it was read")
+                self._tell_of_damage(f"{bag.damage}: what is whole of it was read")
             self.tally.scans_total = next(t.count for t in bag.topics if t.name == topics.points)
             self._begin(topics)
             self._read_static(bag, topics)
@@ -132,12 +134,13 @@ class SampleAssembly:
     def _read_static(self, bag: BagReader, topics: SensorTopics) -> None:
         """What holds for the whole recording: fixed transforms, and the first calibration."""
         if topics.static_transforms:
-            for message in bag.messages(*topics.static_transforms):
+            for message in self._whole(bag.messages(*topics.static_transforms)):
                 self.add_transforms(message.message, is_static=True)
         self._read_file_of_transforms()
-        first = next(bag.messages(topics.camera_info), None)
+        first = next(self._whole(bag.messages(topics.camera_info)), None)
         if first is None:
-            raise BagError(f"{self._path}: {topics.camera_info} has no messages")
+            damage = f": {self.tally.damage}" if self.tally.damage else ""
+            raise BagError(f"{self._path}: {topics.camera_info} has no messages{damage}")
         self._info = first.message
         self._can_move = bool(topics.moving_transforms or topics.odometry)
 
@@ -151,23 +154,24 @@ class SampleAssembly:
         yield from self._assemble(is_end=True)
 
     def _believable(self, records: Iterator[BagRecord]) -> Iterator[BagMessage]:
-        """The recording's messages up to where it is damaged, without damaged stamps."""
+        """The recording's messages, as far as they can be read, without damaged stamps."""
         guard = StampGuard()
-        record: BagRecord | None = None
-        is_end = False
-        while not is_end:
-            try:
-                record = next(records, None)
-            except BagError as error:  # what came before the damage is kept
-                self._tell_of_damage(str(error))
-                record = None
-            is_end = record is None
-            for one in guard.finish() if record is None else guard.take(record):
+        for record in self._whole(records):
+            for one in guard.take(record):
                 yield BagMessage(one.topic, one.stamp_ns, one.message)
+        for one in guard.finish():
+            yield BagMessage(one.topic, one.stamp_ns, one.message)
         for topic, stamp_ns in guard.damaged:
             self.tally.reject(
                 "stamp more than a minute from where it should be", f"{topic}: {stamp_ns / 1e9} s"
             )
+
+    def _whole(self, read: Iterator[Read]) -> Iterator[Read]:
+        """What can be read; what cannot is told."""
+        try:
+            yield from read
+        except BagError as error:
+            self._tell_of_damage(str(error))
 
     def _take(
         self, message: BagMessage, topics: SensorTopics
@@ -260,7 +264,8 @@ class SampleAssembly:
             projection = self._project(waiting, camera)
         except TransformError as error:
             if not self._can_move:
-                raise
+                damage = f". {self.tally.damage}" if self.tally.damage else ""
+                raise TransformError(f"{error}{damage}") from error
             self.tally.reject("transform that is not known", str(error))
             return None
         depth_m = self._masked(projection.depth_m)

@@ -1,37 +1,37 @@
-"""An mcap file that was cut off, as when a robot loses power: what is whole of it, as a file.
+"""An mcap file that was cut off, as when a robot loses power, or damaged: what is whole of it.
 
 A recording ends with an index and a footer, without which it can't be opened. This shows its whole
-records with a footer that says "no index" (mcap.dev, specification), and copies nothing.
+records with an index of them, and copies nothing.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-_MAGIC = b"\x89MCAP0\r\n"
-_DATA_END = 0x0F
-# Opcode, length, no summary, no summary offsets, no checksum.
-_FOOTER = struct.pack("<BQQQI", 0x02, 20, 0, 0, 0) + _MAGIC
+from dpt_ros.bags.mcap_scan import MAGIC, McapScan
 
 
 def is_cut_off(path: Path) -> bool:
     """Whether a file begins as an mcap file does, and does not end as one."""
     with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if file.read(len(MAGIC)) != MAGIC:
             return False
-        file.seek(max(len(_MAGIC), path.stat().st_size - len(_MAGIC)))
-        return file.read() != _MAGIC
+        file.seek(max(len(MAGIC), path.stat().st_size - len(MAGIC)))
+        return file.read() != MAGIC
 
 
-class CutOffPath:
-    """Stands for the path of a cut off mcap file where rosbags opens one (its `RPath`)."""
+class WholePartPath:
+    """Stands for the path of a damaged mcap file where rosbags opens one (its `RPath`).
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._end = _end_of_whole_records(path)
+    Args:
+        path: the file.
+        scan: what was found in it.
+    """
+
+    def __init__(self, path: Path, scan: McapScan) -> None:
+        self._path, self._scan = path, scan
         self.stem = path.stem
         self.suffix = path.suffix
 
@@ -58,16 +58,16 @@ class CutOffPath:
         return self._path.stat(follow_symlinks=follow_symlinks)
 
     def open(self, *_args: Any, **_keywords: Any) -> BinaryIO:
-        """The whole records and a footer, to read."""
-        raw = _Ended(self._path.open("rb", buffering=0), self._end)
+        """The whole records and what was made to follow them, to read."""
+        raw = _Ended(self._path.open("rb", buffering=0), self._scan)
         return cast("BinaryIO", io.BufferedReader(raw))
 
 
 class _Ended(io.RawIOBase):
-    """The first bytes of a file, then the footer."""
+    """The first bytes of a file, then others."""
 
-    def __init__(self, file: io.FileIO, end: int) -> None:
-        self._file, self._end, self._place = file, end, 0
+    def __init__(self, file: io.FileIO, scan: McapScan) -> None:
+        self._file, self._end, self._tail, self._place = file, scan.end, scan.tail, 0
 
     def readable(self) -> bool:
         return True
@@ -76,7 +76,7 @@ class _Ended(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}.get(whence, self._end + len(_FOOTER))
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}.get(whence, self._end + len(self._tail))
         self._place = max(0, start + offset)
         return self._place
 
@@ -84,7 +84,7 @@ class _Ended(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if self._place >= self._end:
             start = self._place - self._end
-            data = _FOOTER[start : start + len(view)]
+            data = self._tail[start : start + len(view)]
         else:
             self._file.seek(self._place)
             data = self._file.read(min(len(view), self._end - self._place))
@@ -95,18 +95,3 @@ class _Ended(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def _end_of_whole_records(path: Path) -> int:
-    """Where the last whole record ends that holds data; zeros that were never written are none."""
-    size, place = path.stat().st_size, len(_MAGIC)
-    with path.open("rb") as file:
-        while True:
-            file.seek(place)
-            head = file.read(9)
-            if len(head) < 9 or not 0 < head[0] < _DATA_END:
-                return place
-            after = place + 9 + int.from_bytes(head[1:], "little")
-            if after > size:
-                return place
-            place = after

@@ -2,12 +2,14 @@
 
 Wraps rosbags' AnyReader: mcap and sqlite3, compressed or not, with or without the message
 definitions inside. What it adds: errors that say what to do, a folder whose metadata.yaml is
-missing, mcap files that were cut off, and stamps from the messages' own headers.
+missing, mcap files that were cut off or damaged, and stamps from the messages' own headers.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +21,8 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
-from dpt_ros.bags.cut_off import CutOffPath, is_cut_off
+from dpt_ros.bags.cut_off import WholePartPath, is_cut_off
+from dpt_ros.bags.mcap_scan import McapScan, scan_mcap
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
@@ -65,44 +68,50 @@ class BagReader:
             for topic, stamp_ns, message in bag.messages("/camera/image_rect"):
                 ...
 
-    Of an mcap file that was cut off, what is whole is read; `is_cut_off` then says so.
+    Of mcap files that were cut off or damaged, what is whole is read: a damaged chunk costs its own
+    messages. `damage` says what is known to be lost. Of a recording that was cut off, `is_cut_off`
+    and the log tell it on entering; of one that is damaged, a BagError once all else was read.
 
     Args:
         path: the recording's folder, or a single .mcap or .db3 file.
 
     Raises:
-        BagError: on entering, when the recording is missing, empty, damaged or of another kind.
+        BagError: on entering, when the recording is missing, empty, of another kind, or damaged so
+            that nothing of it can be read.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.is_cut_off = False
+        self.damage = ""
         self._stack = ExitStack()
         self._reader: AnyReader | None = None
+        self._is_looked_through = False
 
     def __enter__(self) -> BagReader:
         storage: Any = _storage_path(self.path)
-        file = _only_mcap(storage)
-        if file is not None and is_cut_off(file):
-            self.is_cut_off = True
-            storage = CutOffPath(file)
-        # Recordings without message definitions are of Humble or older.
-        default_types = get_typestore(Stores.ROS2_HUMBLE)
-        try:
-            reader = self._stack.enter_context(
-                AnyReader([storage], default_typestore=default_types)
-            )
-        except Exception as error:  # damaged files make the parsers below raise anything
-            raise _damaged(self.path, error) from error
-        if reader.message_count == 0:
+        self.is_cut_off, self.damage, self._is_looked_through = False, "", False
+        self.is_cut_off = any(is_cut_off(file) for file in _mcap_files(storage))
+        reader: AnyReader | None
+        if self.is_cut_off:
+            reader = self._open_whole_part()
+        else:
+            try:
+                reader = self._open([storage])
+            except Exception as error:  # damaged files make the parsers below raise anything
+                reader = self._open_whole_part(error)
+                if reader is None:
+                    self._stack.close()
+                    raise _damaged(self.path, error) from error
+        if reader is None or reader.message_count == 0:
             self._stack.close()
-            if self.is_cut_off:
-                raise _damaged(self.path, ValueError("cut off before the end of the first chunk"))
+            if self.damage:
+                raise _damaged(self.path, ValueError(f"nothing of it is whole: {self.damage}"))
             raise BagError(
                 f"{self.path} holds no messages: record again, and check `ros2 topic hz`"
             )
         if self.is_cut_off:
-            _LOG.warning("%s is cut off: what is whole of it is read", self.path)
+            _LOG.warning("%s: what is whole of it is read", self.damage)
         self._reader = reader
         return self
 
@@ -153,7 +162,8 @@ class BagReader:
         """Messages of these topics (none: of all), one at a time, in the order of recording.
 
         Raises:
-            BagError: at once, an unknown topic or message type; later, damaged data when reached.
+            BagError: at once, an unknown topic or message type; at the end, what could not be read
+                (see above); where nothing beyond the damage can be, when it is reached.
         """
         records = self.records(*topics)
         return (BagMessage(record.topic, record.stamp_ns, record.message) for record in records)
@@ -167,15 +177,16 @@ class BagReader:
                 f"{_listed(self.topics)}"
             )
         reader = self._open_reader()
-        chosen = [c for c in reader.connections if not topics or c.topic in topics]
-        for connection in chosen:
+        for connection in reader.connections:
+            if topics and connection.topic not in topics:
+                continue
             if connection.msgtype not in reader.typestore.fielddefs:
                 raise BagError(
                     f"{self.path} has no definition of {connection.msgtype}, which "
                     f"{connection.topic} needs: choose other topics, or convert the recording with "
                     "`ros2 bag convert` where that type is installed"
                 )
-        return self._iterate(chosen)
+        return self._iterate(topics)
 
     def images(self, topic: str | None = None) -> Iterator[BagMessage]:
         """Image and CompressedImage messages of a topic (None: the only one there is).
@@ -185,19 +196,84 @@ class BagReader:
         """
         return self.messages(self.find_topic(IMAGE_TYPES, topic))
 
-    def _iterate(self, connections: Sequence[Connection]) -> Iterator[BagRecord]:
-        reader = self._open_reader()
-        records = reader.messages(connections=connections)
+    def _iterate(self, topics: Sequence[str]) -> Iterator[BagRecord]:
+        unreadable: Counter[str] = Counter()
+        reason = ""
+        for connection, recorded_ns, data in self._raw(topics):
+            try:
+                message = self._open_reader().deserialize(data, connection.msgtype)
+            except Exception as error:  # damaged data makes the parser raise anything
+                unreadable[connection.topic] += 1
+                reason = reason or str(error) or type(error).__name__
+                continue
+            stamp_ns = _stamp_ns(message, recorded_ns)
+            yield BagRecord(connection.topic, recorded_ns, stamp_ns, message, bytes(data))
+        if unreadable:
+            listed = ", ".join(f"{topic} {count}" for topic, count in sorted(unreadable.items()))
+            raise _damaged(self.path, ValueError(f"{reason}; messages left out: {listed}"))
+        if self.damage and not self.is_cut_off:
+            raise BagError(f"{self.damage}: everything else was read")
+
+    def _raw(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
+        """Messages as they are stored; where a chunk is damaged, it goes on with the next."""
+        records = self._stored(topics)
+        last_ns, count_at_last, total = None, 0, 0
         while True:
             try:
                 connection, recorded_ns, data = next(records)
-                message = reader.deserialize(data, connection.msgtype)
             except StopIteration:
                 return
-            except Exception as error:  # damaged data makes the parsers below raise anything
-                raise _damaged(self.path, error) from error
-            stamp_ns = _stamp_ns(message, recorded_ns)
-            yield BagRecord(connection.topic, recorded_ns, stamp_ns, message, bytes(data))
+            except Exception as error:  # damaged files make the parsers below raise anything
+                reader = None if self._is_looked_through else self._open_whole_part()
+                if reader is None:
+                    told = f"{self.damage or error or type(error).__name__}, after {total} messages"
+                    raise _damaged(self.path, ValueError(told)) from error
+                self._reader = reader
+                records = self._stored(topics, last_ns)
+                records = itertools.islice(records, count_at_last, None)
+                continue
+            count_at_last = count_at_last + 1 if recorded_ns == last_ns else 1
+            last_ns, total = recorded_ns, total + 1
+            yield connection, recorded_ns, data
+
+    def _stored(
+        self, topics: Sequence[str], start_ns: int | None = None
+    ) -> Iterator[tuple[Connection, int, bytes]]:
+        reader = self._open_reader()
+        chosen = [c for c in reader.connections if not topics or c.topic in topics]
+        return reader.messages(connections=chosen, start=start_ns) if chosen else iter(())
+
+    def _open(self, paths: Sequence[Any]) -> AnyReader:
+        # Recordings without message definitions are of Humble or older.
+        default_types = get_typestore(Stores.ROS2_HUMBLE)
+        return self._stack.enter_context(AnyReader(paths, default_typestore=default_types))
+
+    def _open_whole_part(self, error: Exception | None = None) -> AnyReader | None:
+        """Look through the files, and open what is whole; None where no damage is found.
+
+        Args:
+            error: why the recording cannot be opened by its metadata.yaml or its index.
+        """
+        self._is_looked_through = True
+        paths: list[Any] = []
+        told: list[str] = []
+        for file in _storage_files(_storage_path(self.path)):
+            scan = scan_mcap(file) if file.suffix == ".mcap" else McapScan()
+            is_short = file.suffix == ".mcap" and is_cut_off(file)
+            if scan.damage or is_short:
+                lost = f": lost are {scan.damage}" if scan.damage else ""
+                told.append(f"{file} is {'cut off' if is_short else 'damaged'}{lost}")
+            is_whole = file.suffix != ".mcap" or not (error or scan.damage or is_short)
+            paths.append(file if is_whole else WholePartPath(file, scan))
+        if not told and error is not None:
+            told.append(f"{self.path} is damaged ({error})")
+        if not told or not paths:
+            return None
+        self.damage = "; ".join(told)
+        try:
+            return self._open(paths)
+        except Exception:  # damaged files make the parsers raise anything; the first error is told
+            return None
 
     def _open_reader(self) -> AnyReader:
         if self._reader is None:
@@ -231,16 +307,19 @@ def _storage_path(path: Path) -> Path:
     )
 
 
-def _only_mcap(storage: Path) -> Path | None:
-    """The recording's only file, where that is an mcap file that can be read by itself."""
+def _storage_files(storage: Path) -> list[Path]:
+    """The recording's files, where they can be read without its metadata.yaml."""
     if storage.is_file():
-        return storage if storage.suffix == ".mcap" else None
-    files = list(storage.glob("*.mcap*"))
-    if len(files) != 1 or files[0].suffix != ".mcap":
-        return None
+        return [storage]
     # Of messages that are compressed one by one, only the metadata tells.
     metadata = (storage / "metadata.yaml").read_text(encoding="utf-8", errors="replace")
-    return None if "zstd" in metadata else files[0]
+    if "zstd" in metadata:
+        return []
+    return sorted(file for file in storage.iterdir() if file.suffix in _STORAGE_SUFFIXES)
+
+
+def _mcap_files(storage: Path) -> list[Path]:
+    return [file for file in _storage_files(storage) if file.suffix == ".mcap"]
 
 
 def _stamp_ns(message: Any, recorded_ns: int) -> int:
@@ -253,8 +332,8 @@ def _stamp_ns(message: Any, recorded_ns: int) -> int:
 def _damaged(path: Path, error: Exception) -> BagError:
     reason = str(error) or type(error).__name__
     return BagError(
-        f"{path} cannot be read ({reason}): it may be cut off or damaged; try `mcap recover` or "
-        "`ros2 bag reindex`, or record again"
+        f"{path} cannot be read ({reason}): it may be cut off or damaged; try `mcap recover`, "
+        "`sqlite3 FILE.db3 .recover` or `ros2 bag reindex`, or record again"
     )
 
 

@@ -303,12 +303,6 @@ def test_truncated_bag(tmp_path, plugin, share, whole_folder):
             list(reader.images())
 
 
-def test_broken_metadata(tmp_path, plugin):
-    bag = write_bag(tmp_path / "bag", [("/image", IMAGE)], 3, plugin)
-    (bag / "metadata.yaml").write_text("rosbag2_bagfile_information: [")
-    check_refused(bag, "cannot be read")
-
-
 @pytest.mark.parametrize(
     ("name", "width", "height", "fx_px"),
     [("kitti_000000", 1224, 370, 707.0493), ("kitti_000001", 1242, 375, 721.5377)],
