@@ -18,12 +18,13 @@ from launch.actions import (
     ExecuteProcess,
     OpaqueFunction,
     RegisterEventHandler,
+    SetLaunchConfiguration,
     Shutdown,
     TimerAction,
 )
 from launch.conditions import IfCondition
-from launch.event_handlers import OnProcessExit, OnProcessIO
-from launch.events.process import ProcessIO
+from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart
+from launch.events.process import ProcessExited, ProcessIO, ProcessStarted
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -44,6 +45,8 @@ NODE_ONLY = {
 }
 REPORT_S = "90"
 """How long the evaluator may take to write its report before it is ended by force."""
+NODE_PID = "depth_node_pid"
+"""Launch configuration with the depth node's process, once it runs."""
 LOG_LEVELS = ["debug", "info"]
 """The player waits for what nodes say at info."""
 
@@ -97,19 +100,46 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
     if not bag.exists():
         raise RuntimeError(f"bag: there is no recording at {bag}")
     widen_shared_memory()  # of the player too, or pictures are lost on a busy machine
-    nodes = [depth_node(given), evaluator(given, bag)]
+    depth, scores = depth_node(given), evaluator(given, bag)
     player = ExecuteProcess(
         cmd=["ros2", "bag", "play", str(bag), "--clock", "100", "--rate", given["rate"]],
         output="screen",
     )
-    after = OnProcessExit(target_action=player, on_exit=[ended("the recording was played", 3.0)])
     both = when_both_listen(player)
-    handlers = [after]
-    for node in nodes:
+    handlers = [
+        OnProcessStart(target_action=depth, on_start=with_its_process(scores)),
+        OnProcessExit(target_action=player, on_exit=after_playback),
+    ]
+    for node in (depth, scores):
         handlers.append(OnProcessIO(target_action=node, on_stdout=both, on_stderr=both))
         ends = ended("a node ended, and nothing is left to play for: see what it said", 7.0)
         handlers.append(OnProcessExit(target_action=node, on_exit=[ends]))
-    return [*nodes, rviz(given, share), *map(RegisterEventHandler, handlers)]
+    return [*map(RegisterEventHandler, handlers), depth, rviz(given, share)]
+
+
+def with_its_process(
+    scores: Node,
+) -> Callable[[ProcessStarted, LaunchContext], list[LaunchDescriptionEntity]]:
+    """Starts the evaluator once the depth node runs: it looks at that process's CPU and memory."""
+
+    def begin(event: ProcessStarted, _: LaunchContext) -> list[LaunchDescriptionEntity]:
+        return [SetLaunchConfiguration(NODE_PID, str(event.pid)), scores]
+
+    return begin
+
+
+def after_playback(event: ProcessExited, _: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Ends all; a player that failed is told to the evaluator first, for its report."""
+    if event.returncode == 0:
+        return [ended("the recording was played", 3.0)]
+    failed = f"player ended with exit code {event.returncode}"
+    # Where the evaluator can't be told any more, it goes on all the same.
+    told = ExecuteProcess(
+        cmd=["ros2", "param", "set", "/dpt_evaluator", "partial", f"The {failed}."],
+        on_exit=[ended(f"the {failed}: see what it said", 3.0)],
+        output="screen",
+    )
+    return [told]
 
 
 def ended(reason: str, after_s: float) -> TimerAction:
@@ -153,6 +183,7 @@ def evaluator(given: dict[str, str], bag: Path) -> Node:
                 **own,
                 "overwrite": is_true(given["overwrite"]),
                 "rate": float(given["rate"]),
+                "node_pid": ParameterValue(LaunchConfiguration(NODE_PID), value_type=int),
             }
         ],
         remappings=[

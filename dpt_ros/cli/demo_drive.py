@@ -107,8 +107,12 @@ def _drive(
     scores = work / "scores"
     robot = NodeProcess({}, robot_arguments, "dpt_ros.cli.demo_robot", is_node=False)
     node = NodeProcess({**shared, **node_only})
-    evaluator = NodeProcess({**shared, "output": str(scores)}, module="dpt_ros.ros.evaluator_main")
-    with robot, node, evaluator, Watcher(topics, products.add) as watcher:
+    with (
+        robot,
+        node,
+        _evaluator({**shared, "output": str(scores), "node_pid": node.pid}) as evaluator,
+        Watcher(topics, products.add) as watcher,
+    ):
         broken_off = ""
         try:
             _watch(watcher, robot, node, evaluator)
@@ -125,6 +129,12 @@ def _drive(
         scores.rmdir()
     lines = [line for line in said.splitlines() if line.startswith(("live:", "  "))]
     return "\n".join(lines), broken_off
+
+
+def _evaluator(parameters: dict[str, Any]) -> NodeProcess:
+    from dpt_ros.ros.node_process import NodeProcess
+
+    return NodeProcess(parameters, module="dpt_ros.ros.evaluator_main")
 
 
 def _watch(watcher: Watcher, robot: NodeProcess, node: NodeProcess, evaluator: NodeProcess) -> None:

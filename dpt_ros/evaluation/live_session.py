@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dpt_ros.evaluation.output_folder import OutputFolder
 from dpt_ros.evaluation.pictures import error_picture
 from dpt_ros.evaluation.protocols import choose_protocols
 from dpt_ros.evaluation.replay_report import (
+    LIVE,
     ReplayFacts,
     shown_depth,
     summary_lines,
@@ -32,6 +33,10 @@ from dpt_ros.evaluation.timing import FrameTime, TimingLog
 from dpt_ros.inference.identity import ModelIdentity
 from dpt_ros.messages.errors import MessageError
 
+_LOSSES_OF = (
+    "those that reached the evaluator or the node, from the node's first report to its last; what "
+    "was lost on the way to both is not known live"
+)
 _PLAUSIBLE_S = 60.0
 """Clock and stamp that are further apart belong to different times: the clock had not begun."""
 
@@ -56,6 +61,18 @@ class ScoredFrame:
         if self.depth_m is None or self.frame.truth_m is None:
             return self.frame.rgb
         return error_picture(self.frame.rgb, self.depth_m, self.frame.truth_m)
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What is known of the depth node beside its depth; see `ReplayFacts`."""
+
+    losses: Mapping[str, int] = field(default_factory=dict)
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    network: Mapping[str, str] = field(default_factory=dict)
+    load: Mapping[str, Any] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
 
 
 class LiveSession:
@@ -86,8 +103,11 @@ class LiveSession:
         self._troubles: list[str] = []
         self.partial = ""
         """Why what is scored is only a part; "" while it is not."""
+        self.node = NodeFacts()
+        """What is known of the depth node; filled by who hears it."""
+        self._recorded = 0
         if settings.bag:
-            self._read_transforms(Path(settings.bag))
+            self._read_recording(Path(settings.bag))
 
     def add(self, topic: str, message: Any, received_s: float) -> Iterator[ScoredFrame]:
         """Take in a picture, camera_info or scan; yields the frames that are complete now."""
@@ -143,19 +163,25 @@ class LiveSession:
             missing.append(f"truth: {'; '.join(reasons) or 'no scan of a LiDAR came'}")
         if not self._metres.has_any:
             missing.append("metres: this model's depth is relative; set the parameter calibration")
+        node = self.node
         return ReplayFacts(
             title=f"{self._settings.model}, scored live",
-            mode="live",
+            mode=LIVE,
             partial=self.partial,
-            recording={"image_topic": self._topics.image},
+            recording=self._recording(),
             model={
                 "model": self._settings.model,
                 "checkpoint_sha256": self._model.checkpoint_sha256,
                 "metres": self._metres.source,
             },
             timing=self._timing,
-            missing=missing,
-            troubles=[*self._troubles, *self.join.warnings],
+            losses=node.losses,
+            losses_of=_LOSSES_OF,
+            load=node.load,
+            stages_ms=node.stages_ms,
+            network=node.network,
+            missing=[*missing, *node.missing],
+            troubles=[*self._not_all(), *self._troubles, *node.troubles, *self.join.warnings],
             rejected=self.join.rejected,
         )
 
@@ -190,8 +216,25 @@ class LiveSession:
             depth_m = shown_depth(frame, score, self.evaluation.protocols[0])
             yield ScoredFrame(joined.header, frame, score, depth_m)
 
-    def _read_transforms(self, path: Path) -> None:
+    def _recording(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"image_topic": self._topics.image}
+        if self._recorded:
+            found |= {"path": self._settings.bag, "pictures": self._recorded}
+        return found
+
+    def _not_all(self) -> list[str]:
+        """That pictures of the recording did not come, as far as is known."""
+        if len(self._timing) >= self._recorded:
+            return []
+        return [
+            f"{len(self._timing)} of the {self._recorded} pictures of the recording came: the "
+            "others were not played, or were lost on their way"
+        ]
+
+    def _read_recording(self, path: Path) -> None:
+        """Its fixed transforms, and how many pictures it has."""
         with BagReader(path) as bag:
+            self._recorded = sum(t.count for t in bag.topics if t.name == self._topics.image)
             static = [t.name for t in bag.topics_of([TRANSFORMS]) if t.name.endswith("tf_static")]
             if static:
                 for message in bag.messages(*static):

@@ -40,4 +40,13 @@ class LiveSettings:
         minimum=0.001,
         fixed=True,
     )
+    node_pid: int = setting(
+        0,
+        "The depth node's process on this machine, whose CPU and memory are told; 0: not known.",
+        minimum=0,
+        fixed=True,
+    )
+    partial: str = setting(
+        "", "Why only a part was played, for the report: a sentence, set while the node runs."
+    )
     samples: SampleSettings = field(default_factory=SampleSettings)

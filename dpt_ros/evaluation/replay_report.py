@@ -30,6 +30,7 @@ from dpt_ros.evaluation.timing_figures import latency_histogram, latency_timelin
 from dpt_ros.report import Page
 
 FORMAT = "dpt_ros/replay/1"
+LIVE = "live"
 _PREFERRED = ("calibration", "none", "least_squares", "median")
 _COLUMNS = ("AbsRel", "RMSE [m]", "SILog", "δ < 1.25")
 _METRICS = ("abs_rel", "rmse", "si_log", "delta1")
@@ -41,11 +42,12 @@ class ReplayFacts:
 
     Args:
         title: of the report.
-        mode: "lock-step", "real time at rate 1" or "live".
+        mode: "lock-step", "real time at rate 1" or `LIVE`.
         recording: what was played; plain values that do not depend on when.
         model: what ran.
         timing: of every picture.
         losses: pictures by what became of them.
+        losses_of: which pictures these are.
         load: CPU, memory and GPU of the node.
         stages_ms: the node's own times.
         network: what the node says of its network.
@@ -61,6 +63,7 @@ class ReplayFacts:
     model: dict[str, Any]
     timing: TimingLog = dataclasses.field(default_factory=TimingLog)
     losses: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    losses_of: str = "all pictures that were played"
     load: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     stages_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
     network: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -91,13 +94,16 @@ def metrics_json(evaluation: LiveEvaluation, facts: ReplayFacts) -> dict[str, An
 def timing_json(facts: ReplayFacts) -> dict[str, Any]:
     """Rate, latency, losses and load."""
     summary = facts.timing.summary()
+    is_live = facts.mode == LIVE  # when pictures were published is not known then
+    outside_ms = None if is_live else _outside_node_ms(summary, facts.stages_ms)
     return {
         "format": FORMAT,
         "mode": facts.mode,
         **summary,
         "losses": dict(facts.losses),
+        "losses_of": facts.losses_of,
         "node_stages_ms": dict(facts.stages_ms),
-        "outside_node_p50_ms": _outside_node_ms(summary, facts.stages_ms),
+        "outside_node_p50_ms": outside_ms,
         "load": dict(facts.load),
         "network": dict(facts.network),
         "troubles": facts.troubles,
@@ -267,7 +273,8 @@ def _add_timing(page: Page, evaluation: LiveEvaluation, facts: ReplayFacts) -> N
     page.figure(latency_timeline(facts.timing), "Latency over the recording.", "latency over time")
     if facts.losses:
         lost = [[name.replace("_", " "), count] for name, count in facts.losses.items()]
-        page.table(["pictures", "count"], lost, "What became of the pictures.")
+        caption = f"What became of the pictures ({facts.losses_of})."
+        page.table(["pictures", "count"], lost, caption)
     if facts.stages_ms:
         stages = [[name, value] for name, value in sorted(facts.stages_ms.items())]
         page.table(

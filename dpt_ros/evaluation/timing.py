@@ -135,6 +135,50 @@ def losses(played: int, answered: int, node: Mapping[str, int]) -> dict[str, int
     }
 
 
+class LiveLosses:
+    """Where pictures went that somebody else publishes, from the node's first report on.
+
+    Numbers that belong together are taken at the node's reports: what comes after the last one is
+    left out, as the node has not counted it yet.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[int, int, dict[str, int]] | None = None
+        self._last: tuple[int, int, dict[str, int]] = (0, 0, {})
+        self.troubles: list[str] = []
+
+    def look(self, pictures: int, answers: int, node: Mapping[str, int]) -> None:
+        """Take in a report of the node.
+
+        Args:
+            pictures: how many have come, to whoever watches.
+            answers: how many depth images have come.
+            node: the node's own counts; empty: it has no camera at the moment.
+        """
+        if not node:
+            return
+        received, before = node.get("received", 0), self._last[2].get("received", 0)
+        if self._first is None or received < before:
+            # Pictures that the node still has are among those that become something from now on.
+            waiting = losses(0, 0, node)["in_node"]
+            self._first = pictures - waiting, answers, {**node, "received": received - waiting}
+        if received < before:
+            self.troubles = ["the node began to count anew: its counts are those since then"]
+        self._last = pictures, answers, dict(node)
+
+    def summary(self) -> dict[str, int]:
+        """See `losses`; empty without a report.
+
+        Played are those that came, or as many as came to the node where these are more.
+        """
+        if self._first is None:
+            return {}
+        (pictures, answers, before), (all_pictures, all_answers, node) = self._first, self._last
+        counts = {name: value - before.get(name, 0) for name, value in node.items()}
+        played = max(all_pictures - pictures, counts.get("received", 0))
+        return losses(played, all_answers - answers, counts)
+
+
 def _rate(times_s: NDArray[np.float64]) -> float | None:
     if times_s.size < 2:
         return None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -42,9 +39,7 @@ class EvaluatorInputs:
         depth_node: full name of the depth node.
     """
 
-    def __init__(
-        self, node: Node, is_compressed: bool, receive: Receive, depth_node: str = "/dpt"
-    ) -> None:
+    def __init__(self, node: Node, is_compressed: bool, receive: Receive, depth_node: str) -> None:
         self._node = node
         self._receive = receive
         image = "image_rect/compressed" if is_compressed else "image_rect"
@@ -58,9 +53,6 @@ class EvaluatorInputs:
         self._listen("camera_info", CameraInfo, "camera_info", SENSOR)
         self._listen_to_transforms()
         self._listen_to_odometry()
-        self._status = f"{depth_node.lstrip('/')}: "
-        self._node_heard_s = math.inf
-        node.create_subscription(DiagnosticArray, "/diagnostics", self._hear_node, MOVING)
         self.topics = SensorTopics(
             image=node.resolve_topic_name(image),
             camera_info="camera_info",
@@ -81,17 +73,6 @@ class EvaluatorInputs:
     def silent(self) -> list[str]:
         """Topics that nobody publishes."""
         return [topic for topic in self._watched if self._node.count_publishers(topic) == 0]
-
-    def node_silence_s(self) -> float:
-        """Since when the depth node, which reports once a second, has not; 0 before it began.
-
-        It tells sooner than discovery, which takes a node that was killed for alive for a while.
-        """
-        return max(time.monotonic() - self._node_heard_s, 0.0)
-
-    def _hear_node(self, message: DiagnosticArray) -> None:
-        if any(status.name.startswith(self._status) for status in message.status):
-            self._node_heard_s = time.monotonic()
 
     def _listen(self, name: str, kind: Any, topic: str, profile: QoSProfile) -> str:
         def receive(message: Any) -> None:

@@ -87,6 +87,8 @@ def _write(node: EvaluatorNode | None) -> int:
         return 1
     for line in node.session.summary():
         sys.stdout.write(f"{line}\n")
+    if node.session.partial:
+        sys.stdout.write(f"  partial: {node.session.partial}\n")
     if folder is not None:
         sys.stdout.write(f"-> {Path(folder) / 'report.html'}\n")
     return 0

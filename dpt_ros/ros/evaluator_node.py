@@ -17,12 +17,14 @@ from dpt_ros.evaluation.live_session import LiveSession, ScoredFrame
 from dpt_ros.evaluation.live_settings import LiveSettings
 from dpt_ros.messages.encode import float_to_image, points_to_cloud, rgb_to_image
 from dpt_ros.ros.evaluator_inputs import STATIC_TRANSFORM, TRANSFORM, EvaluatorInputs
+from dpt_ros.ros.evaluator_watch import NodeWatch
 from dpt_ros.ros.parameters import NodeParameters
 from dpt_ros.ros.qos import output_profile
 from dpt_ros.ros.tell import Teller
 
 MOST_WAITING = 200
 _STOP_S = 30.0
+_DEPTH_NODE = "/dpt"
 _GONE_S = 5.0
 """The depth node reports once a second; silent for so long, it has ended."""
 
@@ -42,10 +44,10 @@ class EvaluatorNode(Node):
 
     def __init__(self) -> None:
         super().__init__("dpt_evaluator", automatically_declare_parameters_from_overrides=True)
-        parameters = NodeParameters(self, LiveSettings, lambda: True, lambda _: None)
-        if parameters.unknown:
-            self.get_logger().warning(parameters.unknown_message())
-        settings = parameters.config
+        self._declared = NodeParameters(self, LiveSettings, lambda: True, lambda _: None)
+        if self._declared.unknown:
+            self.get_logger().warning(self._declared.unknown_message())
+        settings = self._declared.config
         self._teller = Teller(self.get_logger().warning)
         self._queue: queue.SimpleQueue[_Received | None] = queue.SimpleQueue()
         self._outputs = {
@@ -54,8 +56,9 @@ class EvaluatorNode(Node):
             "error": self.create_publisher(Image, "~/error/image", output_profile()),
         }
         self._inputs = EvaluatorInputs(
-            self, settings.image_transport == "compressed", self._receive
+            self, settings.image_transport == "compressed", self._receive, _DEPTH_NODE
         )
+        self._watch = NodeWatch(self, _DEPTH_NODE, settings.node_pid)
         self.session = LiveSession(settings, self._inputs.topics)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -74,8 +77,12 @@ class EvaluatorNode(Node):
         """Score what has come, and take nothing more in."""
         self._queue.put(None)
         self._thread.join(_STOP_S)
+        self._watch.stop()
+        self.session.node = self._watch.facts()
+        self._note_partial()
 
     def _receive(self, name: str, message: Any) -> None:
+        self._watch.count(name)
         is_heavy = name in ("image", "points", "depth", "inverse_depth")
         if is_heavy and self._queue.qsize() > MOST_WAITING:
             self._teller.tell("slow", "the evaluator is too slow: messages are left out")
@@ -130,8 +137,7 @@ class EvaluatorNode(Node):
             self.session.trouble(text)
         values = self.session.status()
         missing = self._inputs.silent()
-        is_gone = self._inputs.node_silence_s() > _GONE_S
-        self.session.partial = "The depth node has ended." if is_gone else ""
+        self._note_partial()
         values["nobody publishes"] = ", ".join(missing) or "none"
         level = DiagnosticStatus.WARN if missing else DiagnosticStatus.OK
         status = DiagnosticStatus(
@@ -143,3 +149,9 @@ class EvaluatorNode(Node):
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+    def _note_partial(self) -> None:
+        reasons = [self._declared.config.partial]
+        if self._watch.silence_s() > _GONE_S:
+            reasons.append("The depth node has ended.")
+        self.session.partial = " ".join(filter(None, reasons))

@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 
 from dpt_ros.ros.diagnostics import IMAGE_PUBLISHERS, SUBSCRIBED
+from dpt_ros.ros.node_reports import reports_of
 from dpt_ros.ros.topics import OUTPUTS
 
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
@@ -133,9 +134,7 @@ class NodePeer:
 
     def _diagnose(self, message: DiagnosticArray) -> None:
         self.diagnosed_s = time.monotonic()
-        for status in message.status:
-            values = {pair.key: pair.value for pair in status.values}
-            self.diagnostics[status.name] = {"message": status.message, **values}
+        self.diagnostics.update(reports_of(message))
 
     def _not_connected(self) -> str:
         """What is not connected yet, for people; "" when all is."""

@@ -18,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from dpt_ros.messages.depth_image import image_to_float
 from dpt_ros.ros.camera_recording import PlayedMessage
 from dpt_ros.ros.node_peer import NodePeer
+from dpt_ros.ros.node_reports import camera_report, frame_counts, network_report
 from dpt_ros.ros.stamps import NANOSECONDS
 
 CLOCK_HZ = 50.0
@@ -176,22 +177,15 @@ class ReplayPeer(NodePeer):
 
     def node_counts(self) -> dict[str, int]:
         """The node's own counts of frames, as it last reported them."""
-        suffix = " frames"
-        return {
-            key.removesuffix(suffix): int(value)
-            for key, value in self.camera_report().items()
-            if key.endswith(suffix)
-        }
+        return frame_counts(self.camera_report())
 
     def camera_report(self) -> dict[str, str]:
         """The newest diagnostics about the camera."""
-        reports = self.diagnostics.items()
-        return next((values for name, values in reports if name.endswith(": camera")), {})
+        return camera_report(self.diagnostics)
 
     def network_report(self) -> dict[str, str]:
         """The newest diagnostics about the network."""
-        reports = self.diagnostics.items()
-        return next((values for name, values in reports if name.endswith(": network")), {})
+        return network_report(self.diagnostics)
 
     def _check(self) -> None:
         if self._failure is not None:

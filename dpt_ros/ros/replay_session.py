@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from dpt_ros.evaluation.load import LoadMonitor
 from dpt_ros.evaluation.timing import losses
 from dpt_ros.ros.camera_recording import CameraRecording, PlayedMessage
 from dpt_ros.ros.node_process import NodeError, NodeProcess
+from dpt_ros.ros.node_reports import StageTimes
 from dpt_ros.ros.playback import PlaybackLog, play_in_real_time, play_lockstep
 from dpt_ros.ros.replay import Answer, AnswerError, ReplayPeer
 
@@ -111,17 +111,17 @@ def replay(
                 f"{'; '.join(conflicts)}. Stop the others, or set ROS_DOMAIN_ID to a domain of "
                 "its own"
             )
-        stages = _Stages(peer)
+        stages = StageTimes()
 
         def told_and_looked(played: PlayedMessage) -> None:
-            stages.look()
+            stages.look(peer.camera_report())
             told(played)
 
         with LoadMonitor(node.pid) as load:
             play = _lockstep if options.rate == 0.0 else _real_time
             play(recording, peer, node, options, result, answered, told_and_looked)
         _conclude(peer, node, result)
-        stages.look()
+        stages.look(peer.camera_report())
         result.stages_ms = stages.medians()
         if recording.is_cut_off and not result.partial:
             result.partial = "the recording is cut off: what is whole of it was played"
@@ -196,33 +196,6 @@ def _conclude(peer: ReplayPeer, node: NodeProcess, result: ReplayResult) -> None
     result.losses = losses(log.published, answered, peer.node_counts())
     result.why_no_metres = peer.why_no_metres
     result.network = peer.network_report()
-
-
-class _Stages:
-    """The node's own times over a whole replay: it reports those of its last seconds."""
-
-    def __init__(self, peer: ReplayPeer) -> None:
-        self._peer = peer
-        self._reports: dict[str, dict[str, float]] = {}
-
-    def look(self) -> None:
-        """Take in the newest report."""
-        report = self._peer.camera_report()
-        self._reports[report.get("published frames", "0")] = {
-            key.removesuffix(" ms"): float(value)
-            for key, value in report.items()
-            if key.endswith(" ms") and not key.startswith("latency") and value != "none"
-        }
-
-    def medians(self) -> dict[str, float]:
-        """Median over the reports of each time; the first one, warming up, if there is no other."""
-        reports = [report for report in self._reports.values() if report]
-        reports = reports[1:] or reports
-        names = sorted({name for report in reports for name in report})
-        return {
-            name: round(statistics.median(r[name] for r in reports if name in r), 3)
-            for name in names
-        }
 
 
 def _first(messages: Iterator[PlayedMessage], most: int) -> Iterator[PlayedMessage]:

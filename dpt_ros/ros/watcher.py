@@ -14,6 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, PointCloud2
 
 from dpt_ros.ros.node_peer import RELIABLE
+from dpt_ros.ros.node_reports import reports_of
 from dpt_ros.ros.stamps import NANOSECONDS
 
 IMAGE, CLOUD = Image, PointCloud2
@@ -77,6 +78,4 @@ class Watcher:
         return gather
 
     def _diagnose(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {pair.key: pair.value for pair in status.values}
-            self.diagnostics[status.name] = {"message": status.message, **values}
+        self.diagnostics.update(reports_of(message))

@@ -10,7 +10,7 @@ from dpt_ros.bags.topics import SensorTopics
 from dpt_ros.evaluation.error_points import error_points
 from dpt_ros.evaluation.joining import ANSWER_PATIENCE_NS, PATIENCE_NS, LiveJoin
 from dpt_ros.evaluation.live import SPREAD_FRAMES, WORST_FRAMES, LiveEvaluation, LiveFrame
-from dpt_ros.evaluation.live_session import LiveSession
+from dpt_ros.evaluation.live_session import LiveSession, NodeFacts
 from dpt_ros.evaluation.live_settings import LiveSettings
 from dpt_ros.evaluation.output_folder import OutputFolder
 from dpt_ros.evaluation.protocols import choose_protocols
@@ -19,6 +19,7 @@ from dpt_ros.evaluation.replay_report import (
     build_replay_report,
     metrics_json,
     summary_lines,
+    timing_json,
 )
 from dpt_ros.evaluation.truth import Truth
 from dpt_ros.geometry.camera import Camera
@@ -229,6 +230,37 @@ def test_a_node_that_never_answers_is_named(recordings):
     list(session.add(TOPICS.image, image, START / 1e9))
     list(session.finish())
     assert "depth: the node answered no picture" in session.facts().missing
+
+
+def test_what_is_known_of_the_node_is_in_the_report_and_what_is_not_is_told(recordings, tmp_path):
+    stamps = [START + index * STEP for index in range(3)]
+    bag = recordings.write_bag(tmp_path / "drive", recordings.drive(stamps))
+    topics = SensorTopics(image="/camera/image_raw", camera_info="camera_info", points="points")
+    session = LiveSession(LiveSettings(model="dpt_tiny", bag=str(bag)), topics)
+    for stamp in stamps[:2]:
+        image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+        list(session.add(topics.image, image, stamp / 1e9))
+        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9 + 0.1))
+    list(session.finish())
+    session.node = NodeFacts(
+        losses={"played": 2, "answered": 2, "dropped": 7},
+        stages_ms={"network p50": 12.5, "overhead p50": 2.0},
+        network={"device": "cpu (the only one)"},
+        load={"memory_mib": {"mean": 321.0, "max": 333.0}},
+        missing=["CPU of the node: why"],
+        troubles=["the node is odd"],
+    )
+    facts = session.facts()
+    timing = timing_json(facts)
+    assert timing["losses"]["dropped"] == 7 and timing["load"]["memory_mib"]["max"] == 333.0
+    assert timing["node_stages_ms"] == session.node.stages_ms and "cpu" in str(timing["network"])
+    assert "not known live" in timing["losses_of"] and timing["outside_node_p50_ms"] is None
+    assert "CPU of the node: why" in facts.missing and "the node is odd" in facts.troubles
+    assert facts.recording["pictures"] == 3
+    assert "2 of the 3 pictures of the recording came" in facts.troubles[0]
+    page = build_replay_report(session.evaluation, facts).html()
+    assert "333.0" in page and "not known live" in page and "CPU of the node: why" in page
+    assert any("7 dropped" in line for line in summary_lines(session.evaluation, facts))
 
 
 def test_truth_is_found_by_stamp_and_says_why_there_is_none(tmp_path, recordings):

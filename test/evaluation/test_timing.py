@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dpt_ros.evaluation.timing import FrameTime, TimingLog, distribution_ms, losses
+from dpt_ros.evaluation.timing import FrameTime, LiveLosses, TimingLog, distribution_ms, losses
 
 
 def test_latency_counts_from_the_stamp_and_response_from_publication():
@@ -49,3 +49,43 @@ def test_every_picture_is_accounted_for():
     ends = ("answered", "dropped", "stale", "undecodable", "failed")
     lost = ("lost_before_node", "lost_after_node", "in_node")
     assert sum(found[name] for name in (*ends, *lost)) == found["played"] == 10
+
+
+def counts(received: int, published: int, overwritten: int = 0) -> dict[str, int]:
+    return {"received": received, "published": published, "overwritten": overwritten, "stale": 0}
+
+
+def test_live_losses_are_those_between_the_nodes_reports():
+    live = LiveLosses()
+    assert live.summary() == {}
+    live.look(0, 0, {})  # of another part of the node
+    live.look(2, 1, counts(received=100, published=60, overwritten=40))
+    live.look(7, 3, counts(received=104, published=62, overwritten=41))
+    live.look(12, 6, counts(received=109, published=66, overwritten=43))
+    found = live.summary()
+    assert found["played"] == 10 and found["answered"] == 5
+    assert found["dropped"] == 3 and found["lost_before_node"] == 1
+    assert found["lost_after_node"] == 1 and found["in_node"] == 0
+    assert live.troubles == []
+
+
+def test_a_picture_that_the_node_has_at_its_first_report_counts():
+    live = LiveLosses()
+    live.look(5, 4, counts(received=55, published=54))
+    live.look(7, 7, counts(received=57, published=57))
+    found = live.summary()
+    assert (found["played"], found["answered"]) == (3, 3)
+    live.look(7, 8, counts(received=58, published=58))  # one came to the node alone
+    found = live.summary()
+    assert (found["played"], found["answered"]) == (4, 4)
+    assert not any(found[name] for name in ("lost_before_node", "lost_after_node", "in_node"))
+
+
+def test_a_node_that_counts_anew_is_told():
+    live = LiveLosses()
+    live.look(0, 0, counts(received=0, published=0))
+    live.look(9, 9, counts(received=9, published=9))
+    live.look(9, 9, counts(received=0, published=0))
+    live.look(13, 12, counts(received=4, published=3, overwritten=1))
+    assert live.summary()["played"] == 4 and live.summary()["dropped"] == 1
+    assert any("count anew" in text for text in live.troubles)

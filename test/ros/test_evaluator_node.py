@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,15 @@ def place_of_lidar() -> Any:
     return message
 
 
+def set_parameter(peer: Any, name: str, value: Any) -> Any:
+    """Set one of the evaluator's."""
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+    return peer.call(SetParameters, "/dpt_evaluator/set_parameters", request).results[0]
+
+
 @pytest.fixture
 def start_evaluator(
     start_node: Any, tiny_checkpoint: Path, calibration: Path, tmp_path: Path
@@ -87,7 +98,7 @@ def test_depth_is_scored_live_and_reported(
     from sensor_msgs.msg import Image, PointCloud2
 
     out = tmp_path / "out"
-    evaluator = start_evaluator(output=out)
+    evaluator = start_evaluator(output=out, node_pid=node.process.pid)
     latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
     peer.wait_until(lambda: peer.node.count_publishers(TRUTH) > 0, "the evaluator", START_S)
     peer.listen(ERROR_POINTS, PointCloud2)
@@ -121,12 +132,20 @@ def test_depth_is_scored_live_and_reported(
     assert float(values_of(status)["AbsRel"]) == pytest.approx(expected, abs=1e-4)
     assert values_of(status)["alignment"] == "calibration"
 
+    peer.status("dpt: camera", repeat=False)  # counts what was scored
+    why = "The player ended with exit code 1."
+    assert set_parameter(peer, "partial", why).successful
+    assert not set_parameter(peer, "protocol", "kitti").successful
     assert evaluator.stop() == 0, evaluator.log
     assert "full, calibration" in evaluator.log and "report.html" in evaluator.log
+    assert f"partial: {why}" in evaluator.log
     metrics = json.loads((out / "metrics.json").read_text())
     found = next(item for item in metrics["results"] if item["alignment"] == "calibration")
     assert found["metrics"]["abs_rel"] == pytest.approx(expected, rel=1e-5)
-    assert json.loads((out / "timing.json").read_text())["latency_ms"]["p50"] > 0.0
+    assert metrics["partial"] == why and f"Partial: {why}" in (out / "report.html").read_text()
+    timing = json.loads((out / "timing.json").read_text())
+    assert timing["latency_ms"]["p50"] > 0.0
+    _check_node(timing, metrics)
     assert sorted(path.name for path in out.iterdir()) == [
         "metrics.json",
         "report.html",
@@ -142,6 +161,46 @@ def test_settings_that_are_wrong_end_it_with_a_sentence(
     assert evaluator.process.wait(START_S) == 1
     assert "got 'kity', expected some of all, full, kitti" in evaluator.log
     assert "Traceback" not in evaluator.log
+
+
+def _check_node(timing: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Counts, times and load of the depth node are told as `dpt-ros replay` tells them."""
+    from dpt_ros.evaluation.timing import losses as losses_of
+
+    losses = timing["losses"]
+    assert set(losses) == set(losses_of(0, 0, {}))
+    assert 1 <= losses["answered"] <= losses["played"]
+    assert losses["lost_before_node"] == losses["undecodable"] == 0
+    assert timing["load"]["memory_mib"]["max"] > 50.0 and timing["load"]["cpu_percent"]
+    assert timing["node_stages_ms"]["network p50"] > 0.0
+    assert timing["network"]["state"] == "active" and "cpu" in timing["network"]["device"]
+    assert metrics["missing"] == []
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_process_that_is_not_here_is_told(
+    peer: Any, start_evaluator: Any, tmp_path: Path, is_known: bool
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    out = tmp_path / "out"
+    evaluator = start_evaluator(output=out, node_pid=gone.pid if is_known else 0)
+    peer.wait_until(lambda: peer.node.count_publishers(TRUTH) > 0, "the evaluator", START_S)
+    stamp = peer.node.get_clock().now().nanoseconds
+    for index in range(30):
+        peer.publish(IMAGE, image_message(picture(seed=4), stamp + index * SECOND_NS // 10))
+        status = peer.status("dpt_evaluator: scores")
+        if values_of(status)["frames"] != "0":
+            break
+    assert evaluator.stop() == 0, evaluator.log
+    reasons = [text for text in _read(out, "metrics")["missing"] if text.startswith("CPU")]
+    expected = str(gone.pid) if is_known else "set the parameter node_pid"
+    assert len(reasons) == 1 and expected in reasons[0]
+    assert _read(out, "timing")["load"] == {}
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    return json.loads((folder / f"{name}.json").read_text())
 
 
 def _is_told(status: Any) -> bool:

@@ -1,0 +1,128 @@
+"""What each argument of depth.launch.py does to the node and to RViz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpt_ros.config import list_settings
+from dpt_ros.ros.settings import NodeSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+Launch = Callable[..., Any]
+
+
+def remappings(entity: Any) -> dict[str, str]:
+    return dict(entity.keywords["remappings"])
+
+
+def test_without_arguments_the_node_has_its_file_and_nothing_else(launch: Launch) -> None:
+    launched = launch("depth")
+    node, rviz = launched.node("dpt"), launched.node("rviz2")
+    assert (node.keywords["package"], node.keywords["executable"]) == ("dpt_ros", "depth_node")
+    assert node.keywords["namespace"] == ""
+    assert node.keywords["ros_arguments"] == ["--log-level", "info"]
+    assert remappings(node) == {"image_rect": "image_rect", "camera_info": "camera_info"}
+    file, *_ = node.keywords["parameters"]
+    assert file.positional == (ROOT / "config" / "depth.yaml",)
+    assert launched.parameters(node) == {"use_sim_time": False}
+    assert not launched.starts(rviz)
+    assert not hasattr(node, "condition") or node.keywords.get("condition") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "image", "camera_info", "transport"),
+    [
+        ({"image": "/cam/image_rect"}, "/cam/image_rect", "/cam/camera_info", None),
+        ({"image": "cam/left/image"}, "cam/left/image", "cam/left/camera_info", None),
+        ({"image": "/image"}, "/image", "/camera_info", None),
+        ({"image": "/cam/image", "camera_info": "/other/info"}, "/cam/image", "/other/info", None),
+        ({"image": "/cam/image/compressed"}, "/cam/image", "/cam/camera_info", "compressed"),
+        (
+            {"image": "/cam/image", "image_transport": "compressed"},
+            "/cam/image",
+            "/cam/camera_info",
+            "compressed",
+        ),
+    ],
+)
+def test_the_camera_is_remapped(
+    launch: Launch, given: dict[str, str], image: str, camera_info: str, transport: str | None
+) -> None:
+    launched = launch("depth", **given)
+    node = launched.node("dpt")
+    assert remappings(node) == {"image_rect": image, "camera_info": camera_info}
+    assert launched.parameters(node).get("image_transport") == transport
+
+
+def test_parameters_keep_their_types_and_override_the_file(launch: Launch, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    model: dpt_large\n")
+    texts = {
+        "model": "42",
+        "checkpoint": "1e3",
+        "calibration": "true",
+        "device": "cuda:0",
+        "precision": "float16",
+    }
+    launched = launch(
+        "depth", params_file=str(file), rectified="false", use_sim_time="true", **texts
+    )
+    node = launched.node("dpt")
+    parameters = launched.parameters(node)
+    assert parameters == {**texts, "rectified": False, "use_sim_time": True}
+    assert {name: type(value) for name, value in parameters.items()}["model"] is str
+    known = {item.name for item in list_settings(NodeSettings)}
+    assert set(parameters) - {"use_sim_time"} <= known
+    # Later entries win over earlier ones in ROS.
+    assert node.keywords["parameters"][0].positional == (file,)
+
+
+def test_a_parameter_file_that_is_not_there_is_an_error(launch: Launch, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"params_file: there is no file .*none\.yaml"):
+        launch("depth", params_file=str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize("namespace", ["robot", "/robot", "robot/"])
+def test_rviz_shows_the_node_of_the_namespace(launch: Launch, namespace: str) -> None:
+    launched = launch("depth", namespace=namespace, rviz="true", image="front/image_rect")
+    node, rviz = launched.node("dpt"), launched.node("rviz2")
+    assert node.keywords["namespace"] == namespace
+    assert launched.starts(rviz)
+    shown = remappings(rviz)
+    # RViz runs outside of the namespace: its layout's absolute names are moved there.
+    assert shown["/image_rect"] == "/robot/front/image_rect"
+    outputs = {topic: moved for topic, moved in shown.items() if topic.startswith("/dpt/")}
+    assert set(outputs) == topics_of_the_layout()
+    assert all(moved == f"/robot{topic}" for topic, moved in outputs.items())
+
+
+def topics_of_the_layout() -> set[str]:
+    """The node's own, with the camera_info that RViz takes beside a depth image."""
+    lines = (ROOT / "config" / "dpt_ros.rviz").read_text(encoding="utf-8").splitlines()
+    names = {line.rpartition(": ")[2] for line in lines}
+    return {name for name in names if name.startswith("/dpt/")} | {"/dpt/depth/camera_info"}
+
+
+def test_rviz_shows_the_camera_the_lidar_and_the_frame_that_were_given(launch: Launch) -> None:
+    launched = launch(
+        "depth",
+        rviz="true",
+        image="/cam/image/compressed",
+        lidar="/ouster/points",
+        rviz_frame="cam_optical",
+        use_sim_time="true",
+    )
+    rviz = launched.node("rviz2")
+    assert remappings(rviz) == {"/image_rect": "/cam/image", "/lidar/points": "/ouster/points"}
+    layout = str(ROOT / "config" / "dpt_ros.rviz")
+    assert rviz.keywords["arguments"] == ["-d", layout, "-f", "cam_optical"]
+    assert launched.parameters(rviz) == {"use_sim_time": True}
+
+
+def test_the_log_level_is_the_nodes(launch: Launch) -> None:
+    node = launch("depth", log_level="debug").node("dpt")
+    assert node.keywords["ros_arguments"] == ["--log-level", "debug"]

@@ -1,0 +1,172 @@
+"""What replay_evaluation.launch.py starts, in which order, and what it says at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dpt_ros.config import list_settings
+from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.ros.settings import NodeSettings
+
+Launch = Callable[..., Any]
+ROOT = Path(__file__).resolve().parents[2]
+FILE = "replay_evaluation"
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    path = tmp_path / "drive"
+    path.mkdir()
+    return path
+
+
+def started_with(launched: Any) -> list[Any]:
+    """What comes with the depth node's process, number 4711."""
+    (handler,) = launched.handlers("OnProcessStart", launched.node("dpt"))
+    entities = handler["on_start"](SimpleNamespace(pid=4711), launched.context)
+    for entity in entities:
+        if type(entity).__name__ == "SetLaunchConfiguration":
+            entity.visit(launched.context)
+    return list(entities)
+
+
+def player_of(launched: Any, entities: list[Any]) -> Any:
+    """The player, once both nodes have said that they listen."""
+    nodes = (launched.node("dpt"), launched.node("dpt_evaluator", entities))
+    answers = []
+    for node in nodes:
+        (handler,) = launched.handlers("OnProcessIO", node)
+        event = SimpleNamespace(text=b"listening to /x", process_name=node.keywords["name"])
+        assert handler["on_stderr"] is handler["on_stdout"]
+        assert handler["on_stdout"](SimpleNamespace(text=b"loading", process_name="a")) is None
+        answers += [handler["on_stdout"](event), handler["on_stdout"](event)]
+    assert answers[:2] == [None, None] and answers[3] is None
+    return answers[2]
+
+
+def shutdown_of(timer: Any) -> tuple[float, str]:
+    """After how many seconds all ends, and the reason."""
+    assert type(timer).__name__ == "TimerAction"
+    (shutdown,) = timer.keywords["actions"]
+    return timer.keywords["period"], shutdown.keywords["reason"]
+
+
+def test_the_evaluator_is_told_what_the_node_is_told(launch: Launch, bag: Path) -> None:
+    shared = {"model": "7", "checkpoint": "w.safetensors", "calibration": "bundled"}
+    launched = launch(
+        FILE,
+        bag=str(bag),
+        device="cpu",
+        precision="float32",
+        rectified="false",
+        rate="2",
+        output=str(bag / "out"),
+        overwrite="true",
+        protocol="kitti",
+        transforms="t.yaml",
+        **shared,
+    )
+    entities = started_with(launched)
+    node, scores = launched.node("dpt"), launched.node("dpt_evaluator", entities)
+    assert launched.parameters(node) == {
+        **shared,
+        "device": "cpu",
+        "precision": "float32",
+        "rectified": False,
+        "use_sim_time": True,
+    }
+    assert launched.parameters(scores) == {
+        **shared,
+        "use_sim_time": True,
+        "output": str(bag / "out"),
+        "overwrite": True,
+        "protocol": "kitti",
+        "bag": str(bag),
+        "rate": 2.0,
+        "node_pid": 4711,
+        "samples.transforms": "t.yaml",
+        "samples.pictures": "raw",
+    }
+    for settings, given in ((NodeSettings, node), (LiveSettings, scores)):
+        known = {item.name for item in list_settings(settings)}
+        assert set(launched.parameters(given)) - {"use_sim_time"} <= known
+
+
+@pytest.mark.parametrize("image", ["/cam/image_rect", "/cam/image_rect/compressed"])
+def test_both_nodes_listen_to_the_recordings_topics(launch: Launch, bag: Path, image: str) -> None:
+    launched = launch(FILE, bag=str(bag), image=image, points="/ouster", odometry="/wheels")
+    scores = launched.node("dpt_evaluator", started_with(launched))
+    camera = {
+        "image_rect": "/cam/image_rect",
+        "image_rect/compressed": "/cam/image_rect/compressed",
+        "camera_info": "/cam/camera_info",
+    }
+    assert dict(launched.node("dpt").keywords["remappings"]) == camera
+    lidar = {"points": "/ouster", "odometry": "/wheels"}
+    assert dict(scores.keywords["remappings"]) == {**camera, **lidar}
+    transport = "compressed" if image.endswith("compressed") else None
+    for node in (launched.node("dpt"), scores):
+        assert launched.parameters(node).get("image_transport") == transport
+
+
+def test_the_player_starts_once_both_listen(launch: Launch, bag: Path) -> None:
+    launched = launch(FILE, bag=str(bag), rate="0.5")
+    player = player_of(launched, started_with(launched))
+    command = ["ros2", "bag", "play", str(bag), "--clock", "100", "--rate", "0.5"]
+    assert player.keywords["cmd"] == command
+
+
+def test_a_recording_is_only_called_played_if_the_player_says_so(launch: Launch, bag: Path) -> None:
+    launched = launch(FILE, bag=str(bag))
+    player = player_of(launched, started_with(launched))
+    (handler,) = launched.handlers("OnProcessExit", player)
+    (timer,) = handler["on_exit"](SimpleNamespace(returncode=0), launched.context)
+    assert shutdown_of(timer) == (3.0, "the recording was played")
+
+    (told,) = handler["on_exit"](SimpleNamespace(returncode=1), launched.context)
+    sentence = "The player ended with exit code 1."
+    assert told.keywords["cmd"] == ["ros2", "param", "set", "/dpt_evaluator", "partial", sentence]
+    (timer,) = told.keywords["on_exit"]
+    assert shutdown_of(timer) == (3.0, "the player ended with exit code 1: see what it said")
+    partial = next(item for item in list_settings(LiveSettings) if item.name == "partial")
+    assert not partial.fixed  # or it could not be set while the node runs
+
+
+def test_all_ends_where_a_node_ends_or_cannot_be_configured(launch: Launch, bag: Path) -> None:
+    launched = launch(FILE, bag=str(bag))
+    entities = started_with(launched)
+    for node in (launched.node("dpt"), launched.node("dpt_evaluator", entities)):
+        (handler,) = launched.handlers("OnProcessExit", node)
+        (timer,) = handler["on_exit"]
+        assert shutdown_of(timer)[1].startswith("a node ended")
+        (told,) = launched.handlers("OnProcessIO", node)
+        event = SimpleNamespace(text=b"configure failed: no weights", process_name="dpt")
+        answer = told["on_stdout"](event)
+        assert answer.keywords["reason"] == "the depth node could not be configured"
+
+
+def test_rviz_starts_where_it_is_asked_for(launch: Launch, bag: Path) -> None:
+    given = {"image": "/cam/image", "points": "/ouster", "rviz_frame": "optical"}
+    launched = launch(FILE, bag=str(bag), rviz="true", **given)
+    rviz = launched.node("rviz2")
+    assert launched.starts(rviz)
+    layout = str(ROOT / "config" / "dpt_ros_evaluation.rviz")
+    assert rviz.keywords["arguments"] == ["-d", layout, "-f", "optical"]
+    shown = {"/image_rect": "/cam/image", "/lidar/points": "/ouster"}
+    assert dict(rviz.keywords["remappings"]) == shown
+    rviz = launch(FILE, bag=str(bag)).node("rviz2")
+    assert not launch(FILE, bag=str(bag)).starts(rviz)
+
+
+def test_what_cannot_be_played_is_refused(launch: Launch, tmp_path: Path, bag: Path) -> None:
+    with pytest.raises(RuntimeError, match="there is no recording at"):
+        launch(FILE, bag=str(tmp_path / "none"))
+    with pytest.raises(RuntimeError, match="bag"):
+        launch(FILE)
+    with pytest.raises(RuntimeError, match="fatal"):  # it says nothing at that level
+        launch(FILE, bag=str(bag), log_level="fatal")
