@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import datetime
 import logging
 import math
 import time
@@ -15,19 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
 
 from dpt_ros.model.dpt import DPT
+from dpt_ros.training.loader import load_batches
 from dpt_ros.training.objective import Objective
-from dpt_ros.training.samples import (
-    KeyedSamples,
-    StepSampler,
-    TrainingBatch,
-    TrainingSamples,
-    collate,
-)
+from dpt_ros.training.processes import require_agreement, sum_over_processes
+from dpt_ros.training.samples import StepSampler, TrainingBatch, TrainingSamples
 from dpt_ros.training.settings import TrainSettings
-from dpt_ros.training.split import evenly
 from dpt_ros.training.stages import (
     choose_parameters,
     learning_rate_share,
@@ -35,6 +28,7 @@ from dpt_ros.training.stages import (
     set_learning_rates,
 )
 from dpt_ros.training.state import Progress, RunFolder, TrainingError
+from dpt_ros.training.validation import validate
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -43,39 +37,14 @@ _log = logging.getLogger(__name__)
 
 LOG_EVERY = 10
 
-PATIENCE = datetime.timedelta(days=1)
-"""How long processes wait for the main one, which alone fits, compares and writes the report."""
-
 Monitor = Callable[[Progress], None]
-
-
-def make_accelerator(settings: TrainSettings) -> Accelerator:
-    """The engine that runs the loop here, alone or as one process of `torchrun`.
-
-    Raises:
-        TrainingError: a GPU is asked for and there is none.
-    """
-    from accelerate import Accelerator, InitProcessGroupKwargs
-    from accelerate.state import AcceleratorState
-
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("device: got 'cuda', but torch finds no GPU; use 'auto' or 'cpu'")
-    # Else the precision of this process's first run would be that of all.
-    AcceleratorState._reset_state()
-    names = {"no": "no", "float16": "fp16", "bfloat16": "bf16"}
-    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
-    return Accelerator(
-        cpu=on_cpu,
-        mixed_precision=names[settings.mixed_precision],
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-    )
 
 
 class Trainer:
     """One run, from its first or a later step to its last.
 
     Args:
-        accelerator: from `make_accelerator`.
+        accelerator: from `processes.make_accelerator`.
         model: the network; it is trained in place.
         objective: what is minimised.
         samples: what is learned from.
@@ -120,8 +89,8 @@ class Trainer:
             the network with its result: averaged weights, or the best of them with `patience`.
 
         Raises:
-            TrainingError: too many steps without a finite loss, or a checkpoint that cannot be
-                written or read.
+            TrainingError: too many steps without a finite loss or gradient, a checkpoint that
+                cannot be written or read, or processes that found different ones.
         """
         self._resume()
         batches = self._batches()
@@ -149,14 +118,15 @@ class Trainer:
             rank=self._rank,
             processes=self._processes,
         )
-        return iter(_loader(self._samples, sampler, self._settings.workers, self._device))
+        return iter(load_batches(self._samples, sampler, self._settings.workers, self._device))
 
     def _step(self, parts: Sequence[TrainingBatch]) -> None:
         """One optimiser step, or none where the batch has no truth or no finite loss."""
         self._note_unreadable(parts)
         minimum = self._settings.minimum_points
         chosen = [part.select(part.usable(minimum)) for part in parts]
-        count = int(self._sum(torch.tensor(float(sum(len(part.keys) for part in chosen)))))
+        own_count = torch.tensor(float(sum(len(part.keys) for part in chosen)))
+        count = int(sum_over_processes(self._accelerator, own_count))
         if count == 0:
             self.progress.without_truth += 1
             _log.warning(
@@ -171,7 +141,7 @@ class Trainer:
         self._optimizer.zero_grad()
         terms = self._backward(parts, chosen, count)
         if not self._update(terms["loss"]):
-            self._skip_not_finite(parts)
+            self._skip_not_finite(parts, terms["loss"])
             return
         self.progress.not_finite_in_row = 0
         self._average.update_parameters(self._plain_model)
@@ -201,7 +171,8 @@ class Trainer:
                     sums[name] = sums.get(name, torch.zeros(())) + weight * term.detach().cpu()
         # All processes exchange the same terms, also one without any picture.
         names = self._objective.names
-        means = self._sum(torch.stack([sums.get(name, torch.zeros(())) for name in names]))
+        own_means = torch.stack([sums.get(name, torch.zeros(())) for name in names])
+        means = sum_over_processes(self._accelerator, own_means)
         return dict(zip(names, means.tolist(), strict=True))
 
     def _backward_nothing(self, part: TrainingBatch, *, is_last: bool) -> None:
@@ -211,28 +182,38 @@ class Trainer:
             self._accelerator.backward(output.sum() * 0.0)
 
     def _update(self, loss: float) -> bool:
-        """Step the optimiser unless loss or gradient are no numbers; whether it did."""
+        """Step the optimiser unless loss or gradient are no numbers; whether the weights moved."""
         if not math.isfinite(loss):
             self._optimizer.zero_grad()
             return False
         limit = self._settings.clip or float("inf")
         norm = self._accelerator.clip_grad_norm_(self._model.parameters(), limit)
-        has_scaler = self._accelerator.scaler is not None
-        # With float16 an overflow now and then is how the scaler finds its factor.
-        if not has_scaler and norm is not None and not math.isfinite(float(norm)):
+        is_finite = norm is None or math.isfinite(float(norm))
+        if not is_finite and self._accelerator.scaler is None:
             self._optimizer.zero_grad()
             return False
+        # float16's scaler passes over a gradient that is not finite, and has to see it: an overflow
+        # now and then is how it finds its factor.
         self._optimizer.step()
-        return True
+        return is_finite
 
-    def _skip_not_finite(self, parts: Sequence[TrainingBatch]) -> None:
+    def _skip_not_finite(self, parts: Sequence[TrainingBatch], loss: float) -> None:
         progress = self.progress
-        progress.not_finite += 1
         progress.not_finite_in_row += 1
-        _log.warning(
-            "step %d skipped: loss or gradient is not finite: %s",
-            *(progress.step, self._names(parts)),
-        )
+        if self._accelerator.scaler is not None and math.isfinite(loss):
+            progress.overflowed += 1
+            factor = self._accelerator.scaler.get_scale()
+            _log.info(
+                "step %d skipped: the gradient overflowed float16, or is not finite; its factor is "
+                "now %g",
+                *(progress.step, factor),
+            )
+        else:
+            progress.not_finite += 1
+            _log.warning(
+                "step %d skipped: loss or gradient is not finite: %s",
+                *(progress.step, self._names(parts)),
+            )
         if progress.not_finite_in_row >= self._settings.bad_steps:
             raise TrainingError(
                 f"loss or gradient were not finite in {progress.not_finite_in_row} steps in a row, "
@@ -254,8 +235,20 @@ class Trainer:
         is_due = progress.step == self._steps or (every > 0 and progress.step % every == 0)
         if self._validation is None or not is_due:
             return
-        loss = self.validation_loss(self._averaged())
+        found = validate(
+            self._accelerator, self._averaged(), self._objective, self._validation, self._settings
+        )
+        loss = found.loss
         progress.validations.append({"step": float(progress.step), "loss": loss})
+        if found.why_not:
+            progress.validations_without_loss += 1
+            progress.why_no_validation_loss = found.why_not
+            _log.warning(
+                "the validation at step %d gives no loss: %s; it is neither progress nor the lack "
+                "of it",
+                *(progress.step, found.why_not),
+            )
+            return
         if loss < progress.best:
             progress.best, progress.best_step, progress.since_best = loss, progress.step, 0
             if self._settings.patience:
@@ -268,31 +261,6 @@ class Trainer:
                 *(progress.step, progress.since_best, progress.best_step),
             )
             progress.is_stopped = True
-
-    @torch.no_grad()
-    def validation_loss(self, model: nn.Module) -> float:
-        """Mean loss of a network over the pictures held out; NaN if none of them has truth."""
-        if self._validation is None:
-            return float("nan")
-        was_training = model.training
-        model.eval()
-        total, count = torch.zeros(()), torch.zeros(())
-        numbers = evenly(len(self._validation), self._settings.validation_samples)
-        keys = [(-1, number) for number in numbers]
-        size = max(1, self._settings.batch_size // (self._processes * self._settings.accumulate))
-        share = keys[self._rank :: self._processes]
-        lists = [share[place : place + size] for place in range(0, len(share), size)]
-        for part in _loader(self._validation, lists, 0, self._device):
-            chosen = part.select(part.usable(self._settings.minimum_points))
-            if chosen.keys:
-                batch = chosen.to(self._device)
-                with self._accelerator.autocast():
-                    output = model(batch.x)
-                total += len(chosen.keys) * self._objective(output, batch)["loss"].cpu()
-                count += len(chosen.keys)
-        model.train(was_training)
-        both = self._sum(torch.stack((total, count)))
-        return float(both[0] / both[1])
 
     def _result(self) -> DPT:
         # Not a copy of the model itself, whose forward pass Accelerate has wrapped.
@@ -327,6 +295,8 @@ class Trainer:
 
     def _resume(self) -> None:
         state = self._folder.load_last()
+        has = "no checkpoint" if state is None else f"step {state['progress']['step']}"
+        require_agreement(self._accelerator, self._folder.path, has)
         if state is None:
             return
         self.progress = Progress(**state["progress"])
@@ -344,13 +314,6 @@ class Trainer:
     def _device(self) -> torch.device:
         return torch.device(self._accelerator.device)
 
-    def _sum(self, values: Tensor) -> Tensor:
-        """Summed over the processes, on the CPU."""
-        if self._processes == 1:
-            return values
-        summed: Any = self._accelerator.reduce(values.to(self._device), reduction="sum")
-        return torch.as_tensor(summed).cpu()
-
     def _note_unreadable(self, parts: Sequence[TrainingBatch]) -> None:
         for problem in (problem for part in parts for problem in part.problems):
             if problem not in self.progress.unreadable:
@@ -360,29 +323,6 @@ class Trainer:
     def _names(self, parts: Sequence[TrainingBatch]) -> str:
         names = [self._samples.name(number) for part in parts for _, number in part.keys]
         return ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
-
-
-def _loader(
-    samples: TrainingSamples, batches: Any, workers: int, device: torch.device
-) -> DataLoader[Any]:
-    return DataLoader(
-        KeyedSamples(samples),
-        batch_sampler=batches,
-        collate_fn=collate,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_keep_to_one_thread,
-        # A forked process would inherit locks of cv2's and torch's threads, and could wait forever.
-        multiprocessing_context="forkserver" if workers else None,
-        pin_memory=device.type == "cuda",
-        generator=torch.Generator(),  # else it would draw from everybody's
-    )
-
-
-def _keep_to_one_thread(worker: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(1)  # torch does so by itself
 
 
 def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:

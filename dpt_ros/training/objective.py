@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.training.losses import (
+    MIN_PAIR_DENSITY,
     SparseTruthWarning,
     metric_inverse_depth_l1,
     scale_invariant_log_loss,
@@ -59,11 +60,14 @@ class Objective:
         """The names of what a call gives: always the same, whatever the batch."""
         settings = self._settings
         names = ["ssi", "gradient"] if settings.ssi > 0.0 or settings.gradient > 0.0 else []
+        names += ["gradient_share"] if settings.gradient > 0.0 else []
         names += [name for name in ("log", "l1") if getattr(settings, name) > 0.0]
         return [*names, "loss"]
 
     def __call__(self, inverse_depth: Tensor, batch: TrainingBatch) -> dict[str, Tensor]:
         """Terms of a batch and their weighted sum, "loss"; scalars with their graph.
+
+        "gradient_share" is no term: the share of the pictures that gradient matching is on for.
 
         Args:
             inverse_depth: the network's output [B, h, w].
@@ -87,6 +91,9 @@ class Objective:
                 )
             terms |= {"ssi": parts.trimmed, "gradient": parts.gradient}
             loss = loss + settings.ssi * parts.trimmed + gradient_weight * parts.gradient
+            if settings.gradient > 0.0:
+                is_on = parts.pair_density >= MIN_PAIR_DENSITY
+                terms["gradient_share"] = is_on.float().mean() * float(batch.points is None)
         if self._scale_shift is not None and (settings.log > 0.0 or settings.l1 > 0.0):
             metric = self._scale_shift.scale * predicted + self._scale_shift.shift
             if settings.log > 0.0:

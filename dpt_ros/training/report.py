@@ -56,6 +56,7 @@ def make_report(result: Mapping[str, Any], pictures: Sequence[Picture] = ()) -> 
     _tell_metres(page, result)
     page.section("Curves")
     page.figure(_curves(result["progress"]), "Loss over the steps; held out: averaged weights.")
+    _tell_gradient_matching(page, result["gradient_matching"])
     _tell_skipped(page, result["progress"])
     if pictures:
         page.section("Pictures")
@@ -169,13 +170,31 @@ def _curves(progress: Mapping[str, Any]) -> Any:
     return figure
 
 
+def _tell_gradient_matching(page: Page, told: Mapping[str, Any]) -> None:
+    for name in told["wrongly_dense"]:
+        page.warning(f"The manifest of {name} says that its truth is dense; measured, it is not.")
+    if told["weight"] and told["why_off"]:
+        page.warning(f"Gradient matching was off: {told['why_off']}.")
+    elif (share := told["share_of_pictures"]) is not None:
+        page.text(
+            f"Gradient matching was on for {share:.0%} of the pictures; truth has "
+            f"{told['pair_density']['median']:.2f} pairs of neighbours per pixel with truth."
+        )
+
+
 def _tell_skipped(page: Page, progress: Mapping[str, Any]) -> None:
     for count, reason in (
         (progress["without_truth"], "no picture of the batch had truth enough"),
         (progress["not_finite"], "the loss or its gradient was not finite"),
+        (progress["overflowed"], "the gradient overflowed float16, whose factor was then lowered"),
     ):
         if count:
             page.warning(f"{count} steps were skipped: {reason}.")
+    if count := progress["validations_without_loss"]:
+        page.warning(
+            f"{count} of {len(progress['validations'])} validations gave no loss and count for "
+            f"nothing; the last: {progress['why_no_validation_loss']}."
+        )
     for problem, count in progress["unreadable"].items():
         page.warning(f"A sample was left out {count} times: {problem}")
     if progress["is_stopped"]:

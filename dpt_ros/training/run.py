@@ -15,24 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dpt_ros.bags.dataset import Dataset, DatasetError
+from dpt_ros.bags.dataset import Dataset
 from dpt_ros.config import values_of
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.model.cards import OutputSpec
 from dpt_ros.model.checkpoints import file_sha256, save_checkpoint
 from dpt_ros.model.input_transform import InputTransform
 from dpt_ros.training.compare import compare_models
-from dpt_ros.training.loop import Trainer, make_accelerator
-from dpt_ros.training.losses import MIN_PAIR_DENSITY, pair_density
+from dpt_ros.training.loop import Trainer
 from dpt_ros.training.monitor import ProgressMonitor
 from dpt_ros.training.objective import Objective, resolve_loss
+from dpt_ros.training.processes import make_accelerator, require_agreement
 from dpt_ros.training.refit import fit_again
 from dpt_ros.training.report import example_pictures, make_report
 from dpt_ros.training.samples import TrainingSamples, common_crop
 from dpt_ros.training.settings import AugmentSettings, TrainSettings
-from dpt_ros.training.split import Split, evenly_chosen, sources_of, split_sources
+from dpt_ros.training.split import Split, sources_of, split_sources
 from dpt_ros.training.start import Start, load_start, metric_card, start_metres
 from dpt_ros.training.state import Progress, RunFolder, write_json
+from dpt_ros.training.truth_density import TruthDensity, gradient_matching, measure_density
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -86,7 +87,11 @@ def train(
     start = load_start(init, model_name, settings.size, settings.seed)
     folder = RunFolder(out)
     run = _prepare(accelerator, folder, split, start, settings, init)
-    if folder.result.exists():
+    is_complete = folder.result.exists()
+    require_agreement(
+        accelerator, folder.path, "a complete run" if is_complete else "no complete run"
+    )
+    if is_complete:
         _log.info("%s is complete; nothing to do", folder.path)
         return _read_result(folder) if accelerator.is_main_process else {}
     trained = _learn(accelerator, folder, run, start, settings)
@@ -108,6 +113,7 @@ class Run:
     validation: TrainingSamples | None
     steps: int
     scale_shift: ScaleShift | None
+    density: TruthDensity
     progress: Progress = dataclasses.field(default_factory=Progress)
 
 
@@ -123,7 +129,8 @@ def _prepare(
     transform = InputTransform(start.card.input)
     everything = [*split.training, *split.validation]
     crop = common_crop(everything, transform, (start.card.input.height, start.card.input.width))
-    is_dense = _is_dense(everything, settings.minimum_points)
+    density = measure_density(everything, settings.minimum_points)
+    is_dense = density.is_dense
     samples = sum(len(dataset) for dataset in split.training)
     steps = settings.steps or max(1, math.ceil(settings.epochs * samples / settings.batch_size))
     description = _describe(split, start, settings, init, steps, crop, is_dense=is_dense)
@@ -132,11 +139,9 @@ def _prepare(
             folder.begin(description)
         scale_shift = _metres(folder, start, split, settings)
     loss = resolve_loss(settings.loss, settings.mode)
-    if not is_dense and loss.gradient > 0.0:
-        _log.warning(
-            "gradient matching is off: truth has fewer than %g pairs of neighbours per pixel",
-            MIN_PAIR_DENSITY,
-        )
+    why_off = gradient_matching(density, loss.gradient, [])["why_off"]
+    if why_off and loss.gradient > 0.0:
+        _log.warning("gradient matching is off: %s", why_off)
 
     def make(datasets: list[Dataset], augment: AugmentSettings) -> TrainingSamples:
         return TrainingSamples(
@@ -150,6 +155,7 @@ def _prepare(
         make(split.validation, settings.augment) if split.validation else None,
         steps,
         scale_shift,
+        density,
     )
 
 
@@ -200,25 +206,10 @@ def _metres(
     if file.exists():
         values = json.loads(file.read_text(encoding="utf-8"))
         return ScaleShift(values["scale"], values["shift"])
-    scale_shift = start_metres(start, split.training)
+    scale_shift = start_metres(start, split.training, device=settings.device)
     write_json(file, dataclasses.asdict(scale_shift))
     _log.info("metres: scale %.6g, shift %.6g", scale_shift.scale, scale_shift.shift)
     return scale_shift
-
-
-def _is_dense(datasets: Sequence[Dataset], minimum_points: int) -> bool:
-    """Whether truth has enough neighbours to be compared on the network's grid."""
-    if all(dataset.dense for dataset in datasets):
-        return True
-    for which, number in evenly_chosen(datasets, 8):
-        try:
-            depth_m = torch.from_numpy(datasets[which][number].depth_m)
-        except DatasetError:
-            continue  # told and counted when its turn comes
-        valid = torch.isfinite(depth_m)[None]
-        if int(valid.sum()) >= minimum_points and float(pair_density(valid)) < MIN_PAIR_DENSITY:
-            return False
-    return True
 
 
 def _learn(
@@ -267,12 +258,14 @@ def _finish(
         samples=min(settings.validation_samples or COMPARED_SAMPLES, COMPARED_SAMPLES),
         device=settings.device,
     )
+    loss = resolve_loss(settings.loss, settings.mode)
     result: dict[str, Any] = {
         **folder.description(),
         "name": card.name,
         "command": command,
         "hardware": _hardware(settings.device),
-        "loss": dataclasses.asdict(resolve_loss(settings.loss, settings.mode)),
+        "loss": dataclasses.asdict(loss),
+        "gradient_matching": gradient_matching(run.density, loss.gradient, run.progress.history),
         "metres": dataclasses.asdict(run.scale_shift) if run.scale_shift else None,
         "why_no_validation": run.split.why_no_validation,
         "rows": [dataclasses.asdict(row) for row in rows],

@@ -79,7 +79,9 @@ def load_start(init: str, model_name: str, size: str, seed: int) -> Start:
     return Start(model, _with_size(card, size), weights_sha256(path))
 
 
-def start_metres(start: Start, datasets: Sequence[Dataset], samples: int = 200) -> ScaleShift:
+def start_metres(
+    start: Start, datasets: Sequence[Dataset], samples: int = 200, device: str = "auto"
+) -> ScaleShift:
     """Scale and shift that metric training starts with and keeps.
 
     A trained network's are fitted robustly for each sample and averaged (DPT, section 4.1). Random
@@ -90,6 +92,7 @@ def start_metres(start: Start, datasets: Sequence[Dataset], samples: int = 200) 
         start: the network.
         datasets: the samples learned from.
         samples: how many of them, evenly chosen, are enough.
+        device: where the network runs.
 
     Raises:
         FitError: not one sample can be fitted.
@@ -99,7 +102,7 @@ def start_metres(start: Start, datasets: Sequence[Dataset], samples: int = 200) 
     chosen = evenly_chosen(datasets, samples)
     if not start.sha256:
         return _metres_of_random_weights(datasets, chosen)
-    return _average_fit(start, datasets, chosen)
+    return _average_fit(start, datasets, chosen, device)
 
 
 def _metres_of_random_weights(
@@ -118,9 +121,10 @@ def _metres_of_random_weights(
 
 
 def _average_fit(
-    start: Start, datasets: Sequence[Dataset], chosen: Sequence[tuple[int, int]]
+    start: Start, datasets: Sequence[Dataset], chosen: Sequence[tuple[int, int]], device: str
 ) -> ScaleShift:
-    predictor = DepthPredictor(copy.deepcopy(start.model), start.card, precision="float32")
+    model = copy.deepcopy(start.model)
+    predictor = DepthPredictor(model, start.card, device=device, precision="float32")
     pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
     for sample in _readable(datasets, chosen):
         places = truth_pixels(sample.depth_m)

@@ -38,7 +38,10 @@ class Progress:
     """Steps skipped because no picture of the batch had truth enough."""
     not_finite: int = 0
     """Steps skipped because the loss or its gradient was no number."""
+    overflowed: int = 0
+    """Steps skipped because float16's scaler found a gradient too large for it."""
     not_finite_in_row: int = 0
+    """Steps of either kind since the last that was not skipped so."""
     unreadable: dict[str, int] = dataclasses.field(default_factory=dict)
     """Why samples could not be read, and how often."""
     seconds: float = 0.0
@@ -49,6 +52,10 @@ class Progress:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     """Means of loss and terms over a few steps each."""
     validations: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    validations_without_loss: int = 0
+    """Validations whose loss was no number: they count for nothing."""
+    why_no_validation_loss: str = ""
+    """Why the last of them was none."""
     window: dict[str, float] = dataclasses.field(default_factory=dict)
     """Sums since the last entry of `history`."""
     is_stopped: bool = False

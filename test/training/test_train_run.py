@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
+from nano_runs import (
+    METRIC,
+    SETTINGS,
+    largest_difference,
+    relative_difference,
+    run,
+    train_in_two_processes,
+    weights,
+)
 from safetensors.torch import load_file
 
 from dpt_ros.bags.dataset import Dataset
@@ -21,26 +27,7 @@ from dpt_ros.report import Page
 from dpt_ros.training import run as whole_run
 from dpt_ros.training.loop import Trainer
 from dpt_ros.training.run import train
-from dpt_ros.training.settings import TrainSettings
 from dpt_ros.training.state import RunFolder, TrainingError
-
-SETTINGS = TrainSettings(
-    steps=12,
-    batch_size=4,
-    backbone_lr=1e-3,
-    decoder_lr=1e-3,
-    warmup_steps=3,
-    save_every=3,
-    validate_every=4,
-    average=0.9,
-    workers=0,
-    device="cpu",
-    minimum_points=20,
-    validation="0.4",
-)
-
-
-METRIC = dataclasses.replace(SETTINGS, mode="metric", steps=8)
 
 
 @pytest.fixture(autouse=True)
@@ -56,27 +43,6 @@ def _quick_ending(monkeypatch):
     """Fit and plots take far longer than these trainings; `undisturbed` has them all the same."""
     monkeypatch.setattr(whole_run, "fit_again", lambda *_: {})
     monkeypatch.setattr(whole_run, "make_report", lambda *_: Page("no plots"))
-
-
-def run(dataset, card, out, settings=SETTINGS, init="scratch"):
-    folder = getattr(dataset, "folder", dataset)
-    return train([folder], init, out, settings, model_name=card)
-
-
-def weights(out):
-    return load_file(out / "model.safetensors")
-
-
-def largest_difference(one, other):
-    return max(float((one[key] - other[key]).abs().max()) for key in one)
-
-
-def relative_difference(one, other):
-    """The largest difference of a tensor, relative to its largest value."""
-    return max(
-        float((one[key] - other[key]).abs().max() / other[key].abs().max().clamp(min=1e-3))
-        for key in one
-    )
 
 
 @pytest.fixture(scope="module")
@@ -177,26 +143,6 @@ def test_how_a_batch_is_computed_does_not_matter(
 ):
     run(dense_dataset, nano_card, tmp_path / "run", dataclasses.replace(METRIC, **options))
     assert relative_difference(weights(tmp_path / "run"), in_metres) <= 1e-4
-
-
-def train_in_two_processes(dataset, card, folder, settings):
-    script = folder / "two.py"
-    script.write_text(
-        "import json, sys, torch\n"
-        "from dpt_ros.config import build\n"
-        "from dpt_ros.training.run import train\n"
-        "from dpt_ros.training.settings import TrainSettings\n"
-        "torch.set_num_threads(1)\n"
-        "settings = build(TrainSettings, json.loads(sys.argv[4]))\n"
-        "train([sys.argv[1]], 'scratch', sys.argv[2], settings, model_name=sys.argv[3])\n"
-    )
-    values = json.dumps(dataclasses.asdict(settings))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    words = [str(dataset.folder), str(folder / "two"), card, values]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(script), *words], check=True, timeout=100, env=environment)
-    assert (folder / "two" / "report.html").is_file()
-    return weights(folder / "two")
 
 
 def test_two_processes_train_as_one(tmp_path, dense_dataset, nano_card, in_metres):
