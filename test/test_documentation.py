@@ -1,12 +1,21 @@
-"""The commands of README.md and docs/ exist, and the README's own walk through a bag works."""
+"""The commands of README.md and docs/ exist; those of its walks run and print what it shows."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
+import os
 import re
 import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -15,13 +24,13 @@ from dpt_ros.config import ConfigError, build
 from dpt_ros.model.cards import load_card
 from dpt_ros.model.checkpoints import CheckpointError
 from dpt_ros.model.weights import find_weights
+from dpt_ros.ros.node_process import free_domain
 from dpt_ros.ros.settings import NodeSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-WALK = "## On a bag"
 SHORTER = {"--seconds": "1"}
-"""What the test changes in the walk: a shorter drive."""
+"""What the test changes in the walk through a bag: a shorter drive."""
 
 
 def commands(text: str) -> list[list[str]]:
@@ -138,24 +147,120 @@ def test_links_lead_somewhere():
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-@pytest.mark.node
-@pytest.mark.timeout(600)
-def test_the_walk_through_a_bag_works_as_written(tmp_path, monkeypatch, capsys):
+def section(title: str) -> str:
+    """The README's section of that title."""
+    return (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .split(f"\n## {title}\n")[1]
+        .split("\n## ")[0]
+    )
+
+
+def printed(text: str) -> set[str]:
+    """The lines of all text blocks, with # for every number."""
+    blocks = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    return {without_numbers(line) for block in blocks for line in block.splitlines()}
+
+
+def without_numbers(line: str) -> str:
+    return re.sub(r"-?\d+(\.\d+)?", "#", " ".join(line.split()))
+
+
+@pytest.fixture(scope="module")
+def bundled_model() -> str:
+    """The model whose weights are in the repository: it takes the place of those to fetch."""
     try:
         find_weights(load_card("dpt_tiny"))
     except CheckpointError as error:
         pytest.skip(str(error))
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split(WALK)[1].split("\n## ")[0]
-    walk = [words[1:] for words in commands(section) if words[0] == "dpt-ros"]
-    assert [words[0] for words in walk] == ["synthetic", "dataset", "fit", "evaluate", "replay"]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)  # one of its own, without other nodes
-    for words in walk:
-        shorter = [
-            SHORTER.get(before, word) for before, word in zip(["", *words], words, strict=False)
-        ]
-        assert main(shorter) == 0, capsys.readouterr().err
+    return "dpt_tiny"
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory, bundled_model) -> tuple[Path, str]:
+    """The folder in which the walk through a bag was done as written, and what it printed."""
+    folder = tmp_path_factory.mktemp("walk")
+    words_of = [words[1:] for words in commands(section("On a bag")) if words[0] == "dpt-ros"]
+    assert [words[0] for words in words_of] == ["synthetic", "dataset", "fit", "evaluate", "replay"]
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.chdir(folder)
+        patch.delenv("ROS_DOMAIN_ID", raising=False)  # one of its own, without other nodes
+        for words in words_of:
+            pairs = zip(["", *words], words, strict=False)
+            assert main([SHORTER.get(before, word) for before, word in pairs]) == 0, words
+    return folder, said.getvalue()
+
+
+@pytest.mark.node
+@pytest.mark.timeout(600)
+def test_the_walk_through_a_bag_works_as_written(walk):
+    folder, _ = walk
     for made in ("drives/overlays", "calibration.yaml", "fit.html"):
-        assert (tmp_path / made).exists()
+        assert (folder / made).exists()
     for report in ("evaluation/report.html", "replay/report.html"):
-        assert "AbsRel" in (tmp_path / report).read_text(encoding="utf-8")
+        assert "AbsRel" in (folder / report).read_text(encoding="utf-8")
+
+
+@pytest.mark.node
+@pytest.mark.timeout(600)
+def test_the_walk_through_a_bag_prints_what_the_readme_shows(walk):
+    _, said = walk
+    shown = printed(section("On a bag"))
+    assert shown
+    assert shown <= {without_numbers(line) for line in said.splitlines()}
+
+
+def offline(tool: str, model: str) -> list[list[str]]:
+    """The arguments of the offline section's commands of a tool, with a model that is here."""
+    found = [words for words in commands(section("Offline")) if words[0] == f".venv/bin/{tool}"]
+    return [[model if word == "dpt_hybrid" else word for word in words[1:]] for words in found]
+
+
+@pytest.mark.node
+@pytest.mark.timeout(300)
+def test_the_offline_commands_work_as_written(walk, bundled_model, monkeypatch, tmp_path):
+    folder, _ = walk
+    pull, predict, train = offline("dpt-ros", bundled_model)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DPT_ROS_WEIGHTS", str(tmp_path))
+    assert main([*pull, "--from", str(ROOT / "models")]) == 0
+    shutil.copytree(next((folder / "drives" / "images").iterdir()), "my_pictures")
+    pictures = list(Path("my_pictures").iterdir())
+    assert main(predict) == 0
+    for ending in ("color.png", "inverse_depth.npy", "inverse_depth.png"):
+        assert len(list(Path("depth").glob(f"*_{ending}"))) == len(pictures)
+    assert main([*train, "--steps", "2", "--batch-size", "1", "--size", "64x48"]) == 0
+    assert Path("runs/mine/model.safetensors").is_file()
+
+
+@pytest.mark.node
+@pytest.mark.timeout(200)
+def test_the_node_starts_as_written(bundled_model, tmp_path):
+    (words,) = offline("python", bundled_model)
+    words = [word.replace("dpt_hybrid", bundled_model) for word in words]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(free_domain())}
+    environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    log = tmp_path / "log.txt"
+    with log.open("w") as stream:
+        node = subprocess.Popen(
+            [sys.executable, *words], env=environment, cwd=ROOT, stdout=stream, stderr=stream
+        )
+    try:
+        while "listening to /camera/image_rect and /camera/camera_info" not in log.read_text():
+            assert node.poll() is None, log.read_text()
+            time.sleep(0.1)
+        node.send_signal(signal.SIGINT)
+        assert node.wait(30) == 0
+    finally:
+        node.kill()
+
+
+def test_the_lines_of_python_work_as_written(bundled_model):
+    (lines,) = re.findall(r"```python\n(.*?)```", section("Offline"), re.DOTALL)
+    names: dict[str, object] = {"rgb": np.zeros((48, 64, 3), np.uint8)}
+    exec(lines.replace("dpt_hybrid", bundled_model), names)
+    inverse_depth = names["inverse_depth"]
+    assert isinstance(inverse_depth, np.ndarray)
+    assert (inverse_depth.shape, inverse_depth.dtype) == ((48, 64), np.float32)
