@@ -58,8 +58,10 @@ def run(prefix, tmp_path) -> Callable[..., str]:
     [
         "package.xml",
         "launch/depth.launch.py",
+        "launch/replay_evaluation.launch.py",
         "config/depth.yaml",
         "config/dpt_ros.rviz",
+        "config/dpt_ros_evaluation.rviz",
         "models/dpt_large.yaml",
         "models/dpt_hybrid.yaml",
     ],
@@ -83,10 +85,11 @@ def test_the_package_is_in_the_ament_index(prefix):
     assert (prefix / "share/ament_index/resource_index/packages/dpt_ros").is_file()
 
 
-def test_ros2_run_finds_an_executable_that_starts(prefix, run):
-    executable = prefix / "lib" / "dpt_ros" / "depth_node"
+@pytest.mark.parametrize("name", ["depth_node", "evaluator_node"])
+def test_ros2_run_finds_an_executable_that_starts(prefix, run, name):
+    executable = prefix / "lib" / "dpt_ros" / name
     assert os.access(executable, os.X_OK)
-    assert "--ros-args" in run(executable, "--help")
+    assert f"usage: {name} [--ros-args" in run(executable, "--help")
 
 
 def test_the_command_starts_and_names_its_version():

@@ -12,6 +12,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from dpt_ros.bags.topics import SensorTopics
+from dpt_ros.evaluation.live_settings import LiveSettings
 from dpt_ros.ros.node_peer import crowded
 
 SENSOR = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
@@ -34,25 +35,31 @@ class EvaluatorInputs:
 
     Args:
         node: makes the subscriptions.
-        is_compressed: pictures are CompressedImage, on `image_rect/compressed`.
+        settings: how pictures arrive (CompressedImage on `image_rect/compressed`), and the topics
+            of `samples`, where they are given, in place of those that can be remapped.
         receive: called in the executor's thread.
         depth_node: full name of the depth node.
     """
 
-    def __init__(self, node: Node, is_compressed: bool, receive: Receive, depth_node: str) -> None:
+    def __init__(
+        self, node: Node, settings: LiveSettings, receive: Receive, depth_node: str
+    ) -> None:
         self._node = node
         self._receive = receive
-        image = "image_rect/compressed" if is_compressed else "image_rect"
+        is_compressed, samples = settings.image_transport == "compressed", settings.samples
+        image = (samples.image_topic or "image_rect").removesuffix("/compressed")
+        beside = f"{image.rpartition('/')[0]}/camera_info" if samples.image_topic else "camera_info"
+        image += "/compressed" if is_compressed else ""
         image_type = CompressedImage if is_compressed else Image
         self._watched = [
             self._listen("image", image_type, image, SENSOR),
-            self._listen("points", PointCloud2, "points", SENSOR),
+            self._listen("points", PointCloud2, samples.points_topic or "points", SENSOR),
             self._listen("inverse_depth", Image, f"{depth_node}/inverse_depth/image", MOVING),
             self._listen("depth", Image, f"{depth_node}/depth/image_rect", MOVING),
         ]
-        self._listen("camera_info", CameraInfo, "camera_info", SENSOR)
+        self._listen("camera_info", CameraInfo, samples.camera_info_topic or beside, SENSOR)
         self._listen_to_transforms()
-        self._listen_to_odometry()
+        self._listen_to_odometry(samples.odometry_topic or "odometry")
         self.topics = SensorTopics(
             image=node.resolve_topic_name(image),
             camera_info="camera_info",
@@ -98,14 +105,14 @@ class EvaluatorInputs:
         ):
             self._listen(name, TFMessage, topic, profile)
 
-    def _listen_to_odometry(self) -> None:
+    def _listen_to_odometry(self, topic: str) -> None:
         """By which scans are compensated for the robot's movement, where no /tf tells of it."""
         try:
             from nav_msgs.msg import Odometry
         except ModuleNotFoundError:
             self._node.get_logger().info("nav_msgs is not installed: odometry is not listened to")
             return
-        self._listen("odometry", Odometry, "odometry", MOVING)
+        self._listen("odometry", Odometry, topic, MOVING)
 
     def _of_single(self, name: str) -> Callable[[Any], None]:
         return lambda message: self._receive(name, SimpleNamespace(transforms=[message]))

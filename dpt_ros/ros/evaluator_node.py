@@ -55,9 +55,7 @@ class EvaluatorNode(Node):
             "truth": self.create_publisher(Image, "~/truth/image_rect", output_profile()),
             "error": self.create_publisher(Image, "~/error/image", output_profile()),
         }
-        self._inputs = EvaluatorInputs(
-            self, settings.image_transport == "compressed", self._receive, _DEPTH_NODE
-        )
+        self._inputs = EvaluatorInputs(self, settings, self._receive, _DEPTH_NODE)
         self._watch = NodeWatch(self, _DEPTH_NODE, settings.node_pid)
         self.session = LiveSession(settings, self._inputs.topics)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)

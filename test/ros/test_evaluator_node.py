@@ -154,6 +154,19 @@ def test_depth_is_scored_live_and_reported(
     peer.listen_no_more(ERROR_POINTS, TRUTH)
 
 
+def test_topics_given_as_parameters_are_listened_to(peer: Any, start_evaluator: Any) -> None:
+    given = {"image": "/front/image", "points": "/ouster/points"}
+    parameters = {f"samples.{name}_topic": topic for name, topic in given.items()}
+    evaluator = start_evaluator(image_transport="compressed", **parameters)
+    expected = ("/front/image/compressed", "/front/camera_info", "/ouster/points")
+
+    def is_listening() -> bool:
+        return all(peer.node.count_subscribers(topic) == 1 for topic in expected)
+
+    peer.wait_until(is_listening, f"who hears {expected}", START_S)
+    assert evaluator.stop() == 0, evaluator.log
+
+
 def test_settings_that_are_wrong_end_it_with_a_sentence(
     start_evaluator: Any, tmp_path: Path
 ) -> None:
