@@ -126,19 +126,19 @@ def configuration_of(identity: ModelIdentity, runs: Runs, dataset: Dataset) -> d
         "network_sizes": {f"{w}x{h}": list(identity.network_size(h, w)) for h, w in sizes},
         **asdict(runs),
         "dataset": dataset.fingerprint,
-        "pictures": _sizes_sha256(dataset),
+        "pictures": sizes_sha256(dataset, (record.image for record in dataset.records)),
         "dpt_ros": __version__,
         "torch": torch.__version__,
     }
 
 
-def _sizes_sha256(dataset: Dataset) -> str:
-    """Of the sizes of the picture files: other pixels are packed to another size.
+def sizes_sha256(dataset: Dataset, files: Iterable[str]) -> str:
+    """Of the sizes of picture files, or of depth files: other pixels are packed to another size.
 
     The list of samples has no pixels, so that a data set made anew may have the same list.
     """
     digest = hashlib.sha256()
-    for record in dataset.records:
-        path = dataset.folder / record.image
-        digest.update(f"{record.id} {path.stat().st_size if path.exists() else 0}\n".encode())
+    for file in files:
+        path = dataset.folder / file
+        digest.update(f"{file} {path.stat().st_size if path.exists() else 0}\n".encode())
     return digest.hexdigest()

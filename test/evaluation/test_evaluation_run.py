@@ -13,6 +13,7 @@ import pytest
 
 from dpt_ros.bags.dataset import DatasetWriter, Sample, sample_id
 from dpt_ros.evaluation.evaluation_report import build_report
+from dpt_ros.evaluation.models import BaselineModel
 from dpt_ros.evaluation.protocols import choose_protocols
 from dpt_ros.evaluation.recordings import RecordingError, open_dataset
 from dpt_ros.evaluation.run import Plan, evaluate
@@ -73,6 +74,21 @@ def run(recordings, models, protocols=("full",), **settings):
 def numbers(evaluation, label, alignment="none"):
     [found] = [r for r in evaluation.results if r.model.label == label]
     return found.summary("full", alignment)
+
+
+def test_the_baseline_of_a_training_set_made_anew_is_another(tmp_path):
+    """With the same frames, cameras and numbers of points: the list of samples stays the same."""
+
+    def ramp(factor):
+        return lambda index: (np.linspace(2.0, 20.0, 36 * 48).reshape(36, 48) * factor).astype("f4")
+
+    means = []
+    for folder, depth in (("a", ramp(1.0)), ("b", ramp(1.0)), ("c", lambda _: ramp(1.0)(0)[::-1])):
+        training = make_dataset(tmp_path / folder, 2, depth=depth).dataset
+        model = BaselineModel(training, tmp_path / "kept", quiet)
+        means.append(model.prediction(training, training.records[0]))
+    assert np.array_equal(means[0], means[1])
+    assert not np.allclose(means[0], means[2], rtol=0.1)
 
 
 def test_several_models_side_by_side(tmp_path):
