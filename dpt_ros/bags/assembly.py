@@ -32,6 +32,8 @@ Read = TypeVar("Read")
 
 # Transforms that come later than this after a picture are not waited for.
 _PATIENCE_NS = 500_000_000
+# So many of the newest camera_info are kept, for pictures that wait for their scan.
+_KEPT_INFOS = 1000
 
 
 class SampleError(ValueError):
@@ -63,6 +65,7 @@ class SampleAssembly:
         self._waiting: deque[_Waiting] = deque()
         self._boxes = parse_boxes(self._settings.body_box)
         self._info: Any = None
+        self._infos: dict[int, Any] = {}
         self._odometry_frame = ""
         self._newest_ns = 0
         self._last_ns: int | None = None
@@ -185,7 +188,9 @@ class SampleAssembly:
             self._newest_ns = max(self._newest_ns, message.stamp_ns)
             yield from self._pairing.add_scan(message.stamp_ns, message)
         elif message.topic == topics.camera_info:
-            self._info = message.message
+            self._info = self._infos[message.stamp_ns] = message.message
+            if len(self._infos) > _KEPT_INFOS:
+                del self._infos[next(iter(self._infos))]
         else:
             self._take_movement(message, is_odometry=message.topic == topics.odometry)
 
@@ -209,7 +214,9 @@ class SampleAssembly:
             return
         frame = self._settings.lidar_frame or message.header.frame_id
         scan = Scan(frame, pair.scan_ns, points, stamps_ns)
-        self._waiting.append(_Waiting(pair, pair.picture[1], scan))
+        # A camera_info may be recorded after the picture whose stamp it has.
+        info = self._infos.get(pair.picture_ns, pair.picture[1])
+        self._waiting.append(_Waiting(pair, info, scan))
 
     def _assemble(self, is_end: bool) -> Iterator[Sample]:
         """Samples of the pairs whose transforms are there, or will not come."""
@@ -278,6 +285,7 @@ class SampleAssembly:
             )
             return None
         self._last_ns = picture_ns
+        self.tally.count_camera(camera, picture_ns)
         return Sample(
             id=sample_id(self._source, picture_ns),
             source=self._source,

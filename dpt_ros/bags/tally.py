@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from dpt_ros.geometry.camera import Camera
+
+_LISTED = 20
 
 
 @dataclass
@@ -14,8 +18,9 @@ class Tally:
     """What was counted on the way.
 
     `rejected`: reason -> how often; `examples`: reason -> the first one's words; `points`: of the
-    samples, how many were in the picture, hidden, in the body's boxes; `damage`: where a recording
-    breaks off; `calibration`: camera and transform of the first sample.
+    samples, how many were in the picture, hidden, in the body's boxes; `damage`: what of a
+    recording is lost; `calibration`: camera and transform of the first sample; `cameras`: how many
+    samples have each camera, in the order of their first.
     """
 
     rejected: Counter[str] = field(default_factory=Counter)
@@ -23,6 +28,7 @@ class Tally:
     warnings: list[str] = field(default_factory=list)
     points: Counter[str] = field(default_factory=Counter)
     calibration: dict[str, Any] = field(default_factory=dict)
+    cameras: Counter[Camera] = field(default_factory=Counter)
     damage: str = ""
     samples: int = 0
     scans_read: int = 0
@@ -39,13 +45,32 @@ class Tally:
         if text not in self.warnings:
             self.warnings.append(text)
 
+    def count_camera(self, camera: Camera, stamp_ns: int) -> None:
+        """Count a sample's camera; a recording in which it changes tells so once."""
+        if self.cameras and camera not in self.cameras and len(self.cameras) == 1:
+            (first,) = self.cameras
+            changed = {
+                name: f"{old} to {new}"
+                for name, new in asdict(camera).items()
+                if (old := asdict(first)[name]) != new
+            }
+            listed = ", ".join(f"{name} {values}" for name, values in changed.items())
+            self.warn(
+                f"camera_info changes within the recording, first at {stamp_ns / 1e9:.3f} s "
+                f"({listed}): every picture has its own; a fit of metres takes one field of view"
+            )
+        self.cameras[camera] += 1
+
     @property
     def info(self) -> dict[str, Any]:
         """What a manifest says of it."""
-        calibration = json.dumps(self.calibration, sort_keys=True)
+        cameras = [{**asdict(camera), "samples": count} for camera, count in self.cameras.items()]
+        several = {"cameras": cameras} if len(cameras) > 1 else {}
+        calibration = json.dumps({**self.calibration, **several}, sort_keys=True)
         return {
             "calibration_sha256": hashlib.sha256(calibration.encode()).hexdigest(),
             "calibration": self.calibration,
+            **{name: listed[:_LISTED] for name, listed in several.items()},
             "scans": self.scans_read,
             "points": dict(self.points),
             "rejected": dict(self.rejected),
