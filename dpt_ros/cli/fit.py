@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from dpt_ros.training.fit_report import Picture
 
 _EXAMPLE = """examples:
-  dpt-ros fit my_dataset --model dpt_large --out calibration.yaml --report fit.html
+  dpt-ros fit my_dataset --model dpt_large --out calibration.yaml
   dpt-ros fit my_dataset --model dpt_tiny --checkpoint tiny.safetensors --out calibration.yaml \\
       --hold-out bag_3,bag_7
   ros2 launch dpt_ros depth.launch.py model:=dpt_large calibration:=calibration.yaml
+
+Beside the calibration, calibration.html shows whether to believe it: open it.
 
 The network is left as it is. The calibration holds for this model, its weights, the size of the
 network's input and the camera's field of view; the node checks all of them. The data set comes
@@ -48,7 +50,13 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         help="the calibration (default: %(default)s)",
     )
-    parser.add_argument("--report", metavar="FILE", help="write a page with plots (HTML)")
+    page = parser.add_mutually_exclusive_group()
+    page.add_argument(
+        "--report",
+        metavar="FILE",
+        help="the page with the evidence (HTML; default: beside --out, calibration.html)",
+    )
+    page.add_argument("--no-report", action="store_true", help="write no page")
     parser.add_argument("--json", metavar="FILE", help="write the result, every frame, as JSON")
     add_model_options(parser.add_argument_group("network"))
     add_settings(parser.add_argument_group("fit"), FitSettings)
@@ -67,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.training.state import write_json
 
     settings = read_settings(options, FitSettings)
+    options.report = _report_path(options)
     for path in (options.out, options.report, options.json):
         _check_folder(path)
     dataset = Dataset(options.dataset)
@@ -89,6 +98,16 @@ def _progress(frames: Iterable[Any]) -> Iterable[Any]:
 
     shown: Iterable[Any] = tqdm(frames, unit="frame", file=sys.stderr)
     return shown
+
+
+def _report_path(options: argparse.Namespace) -> str:
+    """Where the page goes; "" where none is wanted."""
+    if options.no_report:
+        return ""
+    page = Path(options.out).with_suffix(".html")
+    if page == Path(options.out):
+        page = page.with_suffix(".report.html")
+    return options.report or str(page)
 
 
 def _check_folder(path: str | None) -> None:

@@ -118,6 +118,23 @@ def test_another_camera_gets_no_metres(network, recorded, tmp_path):
     assert metres.scale_shift is None and "another camera" in metres.why_not
 
 
+def test_the_page_comes_beside_the_calibration_unless_told_otherwise(
+    network, recorded, tmp_path, capsys
+):
+    folder, _, _ = recorded
+    assert fit(network, folder, tmp_path / "one.yaml") == 0
+    assert f"-> {tmp_path / 'one.html'}" in capsys.readouterr().out
+    assert fit(network, folder, tmp_path / "two.html") == 0
+    load_calibration(tmp_path / "two.html")
+    assert fit(network, folder, tmp_path / "three.yaml", "--no-report") == 0
+    pages = ["one.html", "two.report.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*pages, "one.yaml", "two.html", "three.yaml"]
+    )
+    for page in pages:
+        assert "Worst frames" in (tmp_path / page).read_text(encoding="utf-8")
+
+
 def refusal(network, folder: Path, out: Path, capsys, *more: str) -> str:
     """What the command says as it fails, without a calibration."""
     status = fit(network, folder, out, *more)
