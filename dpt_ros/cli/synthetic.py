@@ -50,6 +50,7 @@ def _add_dataset(products: Any) -> None:
         "shape (default: --size)",
     )
     parser.add_argument("--jobs", type=_positive, default=1, help="processes (%(default)s)")
+    _add_device(parser)
     add_settings(parser, SyntheticSettings)
     _add_rig(parser)
     parser.set_defaults(func=_run_dataset)
@@ -71,10 +72,20 @@ def _add_bag(products: Any) -> None:
     parser.add_argument(
         "--size", default="640x480", type=_size, help="of the pictures (%(default)s)"
     )
+    _add_device(parser)
     add_settings(parser, BagSettings)
     add_settings(parser, LidarSettings, prefix="lidar.")
     _add_rig(parser)
     parser.set_defaults(func=_run_bag)
+
+
+def _add_device(parser: Any) -> None:
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="where pictures are rendered: auto, cpu, or cuda:N; only cpu gives the same bytes on "
+        "every machine (%(default)s)",
+    )
 
 
 def _add_rig(parser: Any) -> None:
@@ -100,6 +111,7 @@ def _run_dataset(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dpt_ros.cli.options import read_settings
+    from dpt_ros.inference.device import choose_device
     from dpt_ros.synthetic.dataset import build_dataset
     from dpt_ros.synthetic.rig import rig_camera
     from dpt_ros.synthetic.settings import RigSettings, SyntheticSettings
@@ -108,7 +120,13 @@ def _run_dataset(options: argparse.Namespace) -> int:
     camera = rig_camera(rig, *(options.camera_size or options.size)).scaled(*options.size)
     settings = read_settings(options, SyntheticSettings)
     finished = build_dataset(
-        options.out, settings, camera, options.scenes, rig=rig, jobs=options.jobs
+        options.out,
+        settings,
+        camera,
+        options.scenes,
+        rig=rig,
+        jobs=options.jobs,
+        device=choose_device(options.device)[0],
     )
     for _ in tqdm(finished, total=options.scenes, unit="scene"):
         pass
@@ -120,6 +138,7 @@ def _run_bag(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dpt_ros.cli.options import read_settings
+    from dpt_ros.inference.device import choose_device
     from dpt_ros.synthetic.bag import picture_count, record_bag, robot_for, topics_of
     from dpt_ros.synthetic.rig import rig_camera
     from dpt_ros.synthetic.settings import BagSettings, LidarSettings, RigSettings
@@ -128,7 +147,8 @@ def _run_bag(options: argparse.Namespace) -> int:
     rig = read_settings(options, RigSettings, prefix="rig.")
     lidar = read_settings(options, LidarSettings, prefix="lidar.")
     camera = rig_camera(rig, *options.size)
-    robot = robot_for(settings, rig=rig, lidar=lidar)
+    device, _ = choose_device(options.device)
+    robot = robot_for(settings, rig=rig, lidar=lidar, device=device)
     count = picture_count(settings)
     for _ in tqdm(record_bag(options.out, settings, robot, camera), total=count, unit="picture"):
         pass

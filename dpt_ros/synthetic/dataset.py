@@ -35,6 +35,7 @@ class _Task:
     folder: Path
     options: dict[str, Any]
     index: int
+    device: str
 
 
 def source_name(settings: SyntheticSettings, index: int) -> str:
@@ -55,6 +56,7 @@ def build_dataset(
     *,
     rig: RigSettings | None = None,
     jobs: int = 1,
+    device: str = "cpu",
 ) -> Iterator[str]:
     """Render scenes 0 to `scenes` into a data set; those that it has already are skipped.
 
@@ -65,6 +67,8 @@ def build_dataset(
         scenes: how many the data set is to have.
         rig: where the camera sits.
         jobs: processes.
+        device: where pictures are rendered. Another device rounds otherwise, so that a grey level
+            here and there differs; it is no option of the data set.
 
     Yields:
         The source's name when a scene is finished or found finished.
@@ -84,7 +88,7 @@ def build_dataset(
         if (name := source_name(settings, index)) in finished:
             yield name
         else:
-            tasks.append(_Task(settings, rig, camera, Path(folder), options, index))
+            tasks.append(_Task(settings, rig, camera, Path(folder), options, index, device))
     if jobs == 1 or len(tasks) < 2:
         yield from map(_write_scene, tasks)
         return
@@ -95,7 +99,11 @@ def build_dataset(
 
 
 def scene_samples(
-    settings: SyntheticSettings, camera: Camera, index: int, rig: RigSettings | None = None
+    settings: SyntheticSettings,
+    camera: Camera,
+    index: int,
+    rig: RigSettings | None = None,
+    device: str = "cpu",
 ) -> Iterator[Sample]:
     """The samples of one scene, the same every time.
 
@@ -107,7 +115,7 @@ def scene_samples(
     scene_stream, drive_stream = stream.spawn(2)
     scene = make_scene(kind_of(settings, index), scene_stream)
     rng = np.random.default_rng(drive_stream)
-    renderer = Renderer(scene)
+    renderer = Renderer(scene, device)
     source = source_name(settings, index)
     mount = transform_base_camera(rig)
     count, tries = 0, settings.frames_per_scene * _ATTEMPTS
@@ -136,7 +144,8 @@ def shows_room(depth_m: NDArray[np.float32]) -> bool:
 def _write_scene(task: _Task) -> str:
     name = source_name(task.settings, task.index)
     with DatasetWriter(task.folder, dense=True, options=task.options) as writer:
-        for sample in scene_samples(task.settings, task.camera, task.index, task.rig):
+        samples = scene_samples(task.settings, task.camera, task.index, task.rig, task.device)
+        for sample in samples:
             writer.add(sample)
         writer.finish_source(
             name, {"path": name, "kind": kind_of(task.settings, task.index), "rejected": {}}

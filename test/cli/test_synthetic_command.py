@@ -3,6 +3,8 @@ import pytest
 from dpt_ros.bags.dataset import Dataset
 from dpt_ros.bags.reader import BagReader
 from dpt_ros.cli.main import main
+from dpt_ros.inference import device
+from dpt_ros.synthetic.render import Renderer
 
 SCENE = ["--kind", "corridor", "--seed", "4"]
 
@@ -43,6 +45,36 @@ def test_bag_is_written(tmp_path, capsys):
         assert (image.message.width, image.message.height) == (64, 48)
     assert run("bag", "--out", tmp_path / "drive", *words, *SCENE) == 1
     assert "exists" in capsys.readouterr().err
+
+
+def content(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def test_pictures_are_rendered_where_the_device_says(tmp_path, monkeypatch):
+    """What the CPU renders is the same, asked for or not."""
+    create, devices = Renderer.__init__, []
+
+    def recorded(self, scene, device="cpu"):
+        devices.append(str(device))
+        create(self, scene, "cpu")
+
+    monkeypatch.setattr(Renderer, "__init__", recorded)
+    sizes = ["--size", "32x24", *SCENE]
+    dataset = ["dataset", *sizes, "--scenes", 1, "--frames-per-scene", 1]
+    bag = ["bag", *sizes, "--seconds", 0.2, "--rate", 5, "--lidar.rings", 4, "--lidar.steps", 64]
+    for words in (dataset, bag):
+        assert run(*words, "--out", tmp_path / words[0]) == 0
+        assert run(*words, "--out", tmp_path / "asked" / words[0], "--device", "cpu") == 0
+        assert content(tmp_path / words[0]) == content(tmp_path / "asked" / words[0])
+    assert devices == ["cpu"] * 4
+    monkeypatch.setattr(device, "_why_no_cuda", lambda index: "")
+    monkeypatch.setattr(device, "_gpu_name", lambda index: "a GPU")
+    for words in (dataset, bag):
+        assert run(*words, "--out", tmp_path / "first" / words[0], "--device", "auto") == 0
+        assert run(*words, "--out", tmp_path / "other" / words[0], "--device", "cuda:1") == 0
+    assert devices[4:] == ["cuda", "cuda:1"] * 2
 
 
 @pytest.mark.parametrize(
