@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE = """examples:
   dpt-ros demo
+  dpt-ros demo --json demo.json
   dpt-ros demo my_pictures
   dpt-ros demo drive.mp4 --model dpt_large
   dpt-ros demo my_bag --calibration calibration.yaml
@@ -52,6 +54,11 @@ def add_parser(subparsers: Any) -> None:
     add_model_options(parser)
     add_source_options(parser)
     parser.add_argument("--calibration", default="", help="calibration.yaml for metres, or bundled")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="also write there what was measured: of the drive metrics and times, else times",
+    )
     drive = parser.add_argument_group("the synthetic drive")
     drive.add_argument("--kind", default="corridor", help="room, corridor, street or yard")
     drive.add_argument("--seed", type=int, default=0, help="another seed is another world")
@@ -95,6 +102,15 @@ def _run_pictures(options: argparse.Namespace) -> int:
     for reason in source.camera_troubles:
         print(f"without a camera: {reason}", file=sys.stderr)
     _summarise(report, answered, out)
+    if options.json:
+        found = {
+            "input": options.input,
+            "model": options.model,
+            "answered": answered,
+            "skipped": source.skipped,
+            "node": _camera_report(report),
+        }
+        Path(options.json).write_text(json.dumps(found, indent=1), encoding="utf-8")
     return 0 if answered else 1
 
 

@@ -39,6 +39,8 @@ def run_drive(options: argparse.Namespace) -> int:
         if broken_off and not _has_scored(folder.work):
             raise RuntimeError(broken_off)
         _remove_earlier(folder.path)
+    if options.json:
+        _write_json(Path(options.json), folder.path)
     print(summary)
     if broken_off:
         print(f"broken off, what came before is kept: {broken_off}", file=sys.stderr)
@@ -51,6 +53,18 @@ def _has_scored(folder: Path) -> bool:
     """Whether there are scores of at least one picture."""
     path = folder / "metrics.json"
     return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["frames_scored"] > 0
+
+
+def _write_json(path: Path, folder: Path) -> None:
+    """What `dpt-ros replay` would write there: metrics, and times under `timing`."""
+    from dpt_ros.bags.dataset_format import write_atomically
+    from dpt_ros.evaluation.tables import json_text
+
+    metrics, timing = (
+        json.loads((folder / name).read_text(encoding="utf-8"))
+        for name in ("metrics.json", "timing.json")
+    )
+    write_atomically(path, json_text({**metrics, "timing": timing}).encode())
 
 
 def _remove_earlier(folder: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -43,8 +45,12 @@ def test_the_demo_writes_what_the_real_node_publishes(tmp_path, capsys, monkeypa
     out = tmp_path / "out"
     arguments = ["demo", str(pictures), "--model", "dpt_tiny", "--checkpoint", str(checkpoint)]
     arguments += ["--calibration", str(calibration), "--camera", str(tmp_path / "camera.yaml")]
+    arguments += ["--json", str(tmp_path / "found.json")]
     assert main([*arguments, "--device", "cpu", "--out", str(out)]) == 0
 
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["answered"] == 1 and "b.png" in found["skipped"][0]
+    assert float(found["node"]["network p50 ms"]) > 0.0 and found["model"] == "dpt_tiny"
     printed = capsys.readouterr()
     assert "1 pictures" in printed.out and "b.png" in printed.err
     both = cv2.cvtColor(cv2.imread(str(out / "a.png")), cv2.COLOR_BGR2RGB)

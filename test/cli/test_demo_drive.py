@@ -49,13 +49,16 @@ def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, model_arguments, c
     (out / "depth").mkdir()
     (out / "depth" / "0099_mm.png").write_text("of an earlier drive")
     arguments = ["demo", *model_arguments, "--seconds", "4", "--rate", "2", "--out", str(out)]
-    assert main(arguments) == 0
+    assert main([*arguments, "--json", str(tmp_path / "found.json")]) == 0
 
     printed = capsys.readouterr()
     assert "live: 8 pictures" in printed.out and "report.html" in printed.out
     assert "AbsRel" in printed.err and "rendered" in printed.err
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["frames_scored"] >= 1 and metrics["partial"] == ""
+    timing = json.loads((out / "timing.json").read_text())
+    assert json.loads((tmp_path / "found.json").read_text()) == {**metrics, "timing": timing}
+    assert timing["losses"]["played"] == 8 and timing["load"]["memory_mib"]["max"] > 50.0
     found = next(item for item in metrics["results"] if item["alignment"] == "calibration")
     assert 0.0 < found["metrics"]["abs_rel"] < 10.0
     with Image.open(out / "animation.webp") as animation:
