@@ -220,9 +220,9 @@ def offline(tool: str, model: str) -> list[list[str]]:
 
 @pytest.mark.node
 @pytest.mark.timeout(300)
-def test_the_offline_commands_work_as_written(walk, bundled_model, monkeypatch, tmp_path):
+def test_the_offline_commands_work_as_written(walk, bundled_model, monkeypatch, tmp_path, capsys):
     folder, _ = walk
-    pull, predict, train = offline("dpt-ros", bundled_model)
+    pull, predict, train, predict_bag = offline("dpt-ros", bundled_model)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DPT_ROS_WEIGHTS", str(tmp_path))
     assert main([*pull, "--from", str(ROOT / "models")]) == 0
@@ -231,30 +231,53 @@ def test_the_offline_commands_work_as_written(walk, bundled_model, monkeypatch, 
     assert main(predict) == 0
     for ending in ("color.png", "inverse_depth.npy", "inverse_depth.png"):
         assert len(list(Path("depth").glob(f"*_{ending}"))) == len(pictures)
+    capsys.readouterr()
+    assert main(predict_bag) == 0
+    said = {without_numbers(line) for line in capsys.readouterr().out.splitlines()}
+    assert printed(section("Offline")) == said
+    assert len(list(Path("bag_depth").glob("*_points.ply"))) == len(pictures)
     assert main([*train, "--steps", "2", "--batch-size", "1", "--size", "64x48"]) == 0
     assert Path("runs/mine/model.safetensors").is_file()
 
 
 @pytest.mark.node
 @pytest.mark.timeout(200)
-def test_the_node_starts_as_written(bundled_model, tmp_path):
-    (words,) = offline("python", bundled_model)
-    words = [word.replace("dpt_hybrid", bundled_model) for word in words]
+def test_the_node_logs_what_the_readme_shows(bundled_model, tmp_path):
+    (node,) = offline("python", bundled_model)
+    node = [word.replace("dpt_hybrid", bundled_model) for word in node]
+    (launch,) = [
+        words[4:]
+        for words in commands(section("On a robot"))
+        if words[:2] == ["ros2", "launch"] and f"model:={bundled_model}" in words
+    ]
+    calibration = next(word for word in launch if word.startswith("calibration:="))
+    log = log_until_it_listens([*node, "-p", calibration], tmp_path / "log.txt")
+    shown = printed(section("On a robot"))
+    exact = {line for line in shown if line.startswith(("metres", "listening"))}
+    machine = {line.split()[0] for line in shown - exact}
+    assert (len(exact), machine) == (2, {bundled_model, "device", "precision"})
+    said = {without_numbers(line.partition("[dpt]: ")[2]) for line in log.splitlines()}
+    assert exact <= said
+    assert machine <= {line.split()[0] for line in said if line}
+
+
+def log_until_it_listens(words: list[str], path: Path) -> str:
+    """What the node says from its start on; it is then ended as by Ctrl+C."""
     environment = {**os.environ, "ROS_DOMAIN_ID": str(free_domain())}
     environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    log = tmp_path / "log.txt"
-    with log.open("w") as stream:
+    with path.open("w") as log:
         node = subprocess.Popen(
-            [sys.executable, *words], env=environment, cwd=ROOT, stdout=stream, stderr=stream
+            [sys.executable, *words], env=environment, cwd=ROOT, stdout=log, stderr=log
         )
     try:
-        while "listening to /camera/image_rect and /camera/camera_info" not in log.read_text():
-            assert node.poll() is None, log.read_text()
+        while "listening to " not in path.read_text():
+            assert node.poll() is None, path.read_text()
             time.sleep(0.1)
         node.send_signal(signal.SIGINT)
         assert node.wait(30) == 0
     finally:
         node.kill()
+    return path.read_text().replace("\x1b[0m", "")
 
 
 def test_the_lines_of_python_work_as_written(bundled_model):
