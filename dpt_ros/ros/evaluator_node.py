@@ -22,6 +22,13 @@ from dpt_ros.ros.parameters import NodeParameters
 from dpt_ros.ros.qos import output_profile
 from dpt_ros.ros.tell import Teller
 
+OUTPUTS: dict[str, tuple[str, Any]] = {
+    "error_points": ("error_points", PointCloud2),
+    "truth": ("truth/image_rect", Image),
+    "error": ("error/image", Image),
+}
+"""Output -> topic below the node's name, and type."""
+
 MOST_WAITING = 200
 _STOP_S = 30.0
 _DEPTH_NODE = "/dpt"
@@ -51,9 +58,8 @@ class EvaluatorNode(Node):
         self._teller = Teller(self.get_logger().warning)
         self._queue: queue.SimpleQueue[_Received | None] = queue.SimpleQueue()
         self._outputs = {
-            "error_points": self.create_publisher(PointCloud2, "~/error_points", output_profile()),
-            "truth": self.create_publisher(Image, "~/truth/image_rect", output_profile()),
-            "error": self.create_publisher(Image, "~/error/image", output_profile()),
+            name: self.create_publisher(kind, f"~/{topic}", output_profile())
+            for name, (topic, kind) in OUTPUTS.items()
         }
         self._inputs = EvaluatorInputs(self, settings, self._receive, _DEPTH_NODE)
         self._watch = NodeWatch(self, _DEPTH_NODE, settings.node_pid)
