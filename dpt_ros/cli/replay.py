@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.evaluation.known import KnownMetres
     from dpt_ros.evaluation.live import LiveEvaluation, LiveFrame
     from dpt_ros.evaluation.replay_report import ReplayFacts
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     folder = OutputFolder(options.out, options.force)
     isolate()
     with CameraRecording(options.bag, settings.image_topic, settings.camera_info_topic) as bag:
-        evaluation, facts = _play(options, bag, Truth(options.bag, settings), settings.pictures)
+        evaluation, facts = _play(options, bag, Truth(options.bag, settings), settings)
     with folder:
         metrics, timing = write_results(folder.work, evaluation, facts)
     if options.json:  # in lock-step without times: the same replay gives the same file
@@ -112,12 +113,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _play(
-    options: argparse.Namespace, bag: CameraRecording, truth: Truth, pictures: str
+    options: argparse.Namespace, bag: CameraRecording, truth: Truth, settings: SampleSettings
 ) -> tuple[LiveEvaluation, ReplayFacts]:
     """Play the recording, and score what comes."""
     from tqdm import tqdm
 
     from dpt_ros.cli.demo import weights_of
+    from dpt_ros.config import values_of
     from dpt_ros.evaluation.foxglove_file import FoxgloveFile
     from dpt_ros.evaluation.known import KnownMetres
     from dpt_ros.evaluation.live import LiveEvaluation
@@ -151,7 +153,8 @@ def _play(
         with_metres=metres.has_any and bool(bag.camera_info_topic),
         most_pictures=options.frames,
     )
-    is_rectified = bag.is_rectified if pictures == "auto" else pictures == "rectified"
+    is_raw = settings.pictures == "raw"
+    is_rectified = bag.is_rectified if settings.pictures == "auto" else not is_raw
     parameters = {
         "model": options.model,
         "checkpoint": str(model.checkpoint_path.resolve()),
@@ -165,7 +168,9 @@ def _play(
         result = replay(bag, parameters, how, answered, told)
     if not options.frames:
         truth.finish()
-    return evaluation, _facts(options, bag, truth, model, metres, result)
+    facts = _facts(options, bag, truth, model, metres, result)
+    facts.samples = values_of(settings)
+    return evaluation, facts
 
 
 def _frame(played: PlayedMessage, answer: Answer, truth: Truth) -> LiveFrame:

@@ -306,6 +306,7 @@ def _add_settings(page: Page, evaluation: Evaluation) -> None:
                 r.path.name: f"fingerprint {r.dataset.fingerprint[:16]}, frames: {len(r.dataset)}"
                 for r in evaluation.recordings
             },
+            "samples": {r.path.name: r.samples for r in evaluation.recordings},
             **{result.model.label: result.model.description for result in evaluation.results},
             **versions(),
         }

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dpt_ros.bags.reader import BagReader
 from dpt_ros.bags.topics import TRANSFORMS, SensorTopics
+from dpt_ros.config import values_of
 from dpt_ros.evaluation.error_points import error_points
 from dpt_ros.evaluation.joining import Joined, LiveJoin
 from dpt_ros.evaluation.known import KnownMetres
@@ -174,6 +175,7 @@ class LiveSession:
                 "checkpoint_sha256": self._model.checkpoint_sha256,
                 "metres": self._metres.source,
             },
+            samples=values_of(self._settings.samples),
             timing=self._timing,
             losses=node.losses,
             losses_of=_LOSSES_OF,

@@ -33,6 +33,16 @@ class Recording:
     rejected: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def samples(self) -> dict[str, Any]:
+        """The settings that its truth was made with; of a source alone under the source's name."""
+        alone = {
+            name: dict(info["options"])
+            for name, info in self.dataset.sources.items()
+            if info.get("options")
+        }
+        return {**self.dataset.options, **alone}
+
+    @property
     def has_truth(self) -> bool:
         """Whether any frame has depth to compare with."""
         return any(record.points for record in self.dataset.records)

@@ -45,6 +45,7 @@ class ReplayFacts:
         mode: "lock-step", "real time at rate 1" or `LIVE`.
         recording: what was played; plain values that do not depend on when.
         model: what ran.
+        samples: the settings that truth was made with, by their names.
         timing: of every picture.
         losses: pictures by what became of them.
         losses_of: which pictures these are.
@@ -61,6 +62,7 @@ class ReplayFacts:
     mode: str
     recording: dict[str, Any]
     model: dict[str, Any]
+    samples: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     timing: TimingLog = dataclasses.field(default_factory=TimingLog)
     losses: Mapping[str, int] = dataclasses.field(default_factory=dict)
     losses_of: str = "all pictures that were played"
@@ -83,6 +85,7 @@ def metrics_json(evaluation: LiveEvaluation, facts: ReplayFacts) -> dict[str, An
         "mode": facts.mode,
         "recording": facts.recording,
         "model": facts.model,
+        "samples": dict(facts.samples),
         "partial": facts.partial,
         "missing": facts.missing,
         "rejected": dict(sorted(facts.rejected.items())),
@@ -176,6 +179,7 @@ def build_replay_report(evaluation: LiveEvaluation, facts: ReplayFacts) -> Page:
             "recording": facts.recording,
             "model": facts.model,
             "network": dict(facts.network),
+            "samples": dict(facts.samples),
             "left out": dict(facts.rejected),
             **versions(),
         }

@@ -31,6 +31,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "format": FORMAT,
         "versions": versions(),
         **identity(evaluation.recordings, models),
+        "samples": {str(r.path): r.samples for r in evaluation.recordings},
         "protocols": {
             protocol.name: {
                 "meaning": protocol.meaning,

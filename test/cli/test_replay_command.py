@@ -122,6 +122,7 @@ def test_lockstep_repeats_to_the_last_digit_and_agrees_with_evaluate(
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     for number, path in enumerate((first, second)):
         arguments = ["replay", str(bag), *model.arguments, *model.calibration, "--lockstep"]
+        arguments += ["--max-gap-s", "0.04"]
         arguments += ["--json", str(path), "--out", str(tmp_path / f"out_{number}")]
         assert main(arguments) == 0
     assert first.read_bytes() == second.read_bytes()
@@ -130,6 +131,7 @@ def test_lockstep_repeats_to_the_last_digit_and_agrees_with_evaluate(
 
     values, timing = read(first), read(tmp_path / "out_0" / "timing.json")
     assert values["frames"] == values["frames_scored"] == 4 and values["partial"] == ""
+    assert values["samples"]["max_gap_s"] == 0.04 and values["samples"]["lidar.far_m"] == 200.0
     found = result(values, "calibration")["metrics"]
     assert found["abs_rel"] == pytest.approx(abs_rel_by_hand(model, recordings, 4), abs=1e-6)
     # What the node published as metres is its inverse depth under the calibration.
@@ -138,6 +140,7 @@ def test_lockstep_repeats_to_the_last_digit_and_agrees_with_evaluate(
     assert timing["answered"] == 4 and timing["latency_ms"]["p50"] > 0.0
     assert timing["losses"]["dropped"] == 0 and timing["load"]["memory_mib"]["max"] > 50.0
     report = (tmp_path / "out_0" / "report.html").read_text()
+    assert "samples.max_gap_s" in report
     assert "Latency from stamp" in report and "Worst frames" not in report[:2000]
 
     evaluated = tmp_path / "evaluated.json"

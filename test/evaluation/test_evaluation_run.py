@@ -76,6 +76,20 @@ def numbers(evaluation, label, alignment="none"):
     return found.summary("full", alignment)
 
 
+def test_the_settings_that_truth_was_made_with_are_told(tmp_path):
+    folder = tmp_path / "data"
+    with DatasetWriter(folder, dense=False, options={"kind": "bags", "max_gap_s": 0.025}) as writer:
+        rgb = np.zeros((36, 48, 3), np.uint8)
+        writer.add(Sample(sample_id("drive", 1), "drive", 1, rgb, truth(1), CAMERA))
+        writer.finish_source("drive", {"options": {"body_box": "lidar 0 1 0 1 0 1"}})
+    evaluation = run([open_dataset(folder)], [FactorModel("tenth", 1.1)])
+    body = {"body_box": "lidar 0 1 0 1 0 1"}
+    expected = {"kind": "bags", "max_gap_s": 0.025, "drive": body}
+    assert to_json(evaluation)["samples"] == {str(folder): expected}
+    page = build_report(evaluation).html()
+    assert "samples.data.max_gap_s" in page and "samples.data.drive.body_box" in page
+
+
 def test_the_baseline_of_a_training_set_made_anew_is_another(tmp_path):
     """With the same frames, cameras and numbers of points: the list of samples stays the same."""
 

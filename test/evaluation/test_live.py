@@ -236,7 +236,8 @@ def test_what_is_known_of_the_node_is_in_the_report_and_what_is_not_is_told(reco
     stamps = [START + index * STEP for index in range(3)]
     bag = recordings.write_bag(tmp_path / "drive", recordings.drive(stamps))
     topics = SensorTopics(image="/camera/image_raw", camera_info="camera_info", points="points")
-    session = LiveSession(LiveSettings(model="dpt_tiny", bag=str(bag)), topics)
+    samples = SampleSettings(max_gap_s=0.02)
+    session = LiveSession(LiveSettings(model="dpt_tiny", bag=str(bag), samples=samples), topics)
     for stamp in stamps[:2]:
         image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
         list(session.add(topics.image, image, stamp / 1e9))
@@ -257,8 +258,10 @@ def test_what_is_known_of_the_node_is_in_the_report_and_what_is_not_is_told(reco
     assert "not known live" in timing["losses_of"] and timing["outside_node_p50_ms"] is None
     assert "CPU of the node: why" in facts.missing and "the node is odd" in facts.troubles
     assert facts.recording["pictures"] == 3
+    assert metrics_json(session.evaluation, facts)["samples"]["max_gap_s"] == 0.02
     assert "2 of the 3 pictures of the recording came" in facts.troubles[0]
     page = build_replay_report(session.evaluation, facts).html()
+    assert "samples.max_gap_s" in page and "samples.lidar.occlusion_step" in page
     assert "333.0" in page and "not known live" in page and "CPU of the node: why" in page
     assert any("7 dropped" in line for line in summary_lines(session.evaluation, facts))
 
