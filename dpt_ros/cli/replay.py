@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.evaluation.known import KnownMetres
     from dpt_ros.evaluation.live import LiveEvaluation, LiveFrame
+    from dpt_ros.evaluation.output_folder import OutputFolder
     from dpt_ros.evaluation.replay_report import ReplayFacts
     from dpt_ros.evaluation.truth import Truth
     from dpt_ros.inference.identity import ModelIdentity
@@ -98,7 +99,10 @@ def run(options: argparse.Namespace) -> int:
     folder = OutputFolder(options.out, options.force)
     isolate()
     with CameraRecording(options.bag, settings.image_topic, settings.camera_info_topic) as bag:
-        evaluation, facts = _play(options, bag, Truth(options.bag, settings), settings)
+        truth, place = Truth(options.bag, settings), None
+        if not options.lockstep:
+            place = _place_for_answers(folder, bag, options.frames)
+        evaluation, facts = _play(options, bag, truth, settings, place)
     with folder:
         metrics, timing = write_results(folder.work, evaluation, facts)
     if options.json:  # in lock-step without times: the same replay gives the same file
@@ -112,8 +116,23 @@ def run(options: argparse.Namespace) -> int:
     return 1 if facts.partial or not evaluation.frames else 0
 
 
+def _place_for_answers(folder: OutputFolder, bag: CameraRecording, most_pictures: int) -> Path:
+    """Where the node's answers are kept until they are scored: on the disk of the results."""
+    from dpt_ros.ros.kept_answers import check_room
+
+    place = folder.work.parent
+    place.mkdir(parents=True, exist_ok=True)
+    if warning := check_room(bag, most_pictures, place):
+        print(f"warning: {warning}", file=sys.stderr)
+    return place
+
+
 def _play(
-    options: argparse.Namespace, bag: CameraRecording, truth: Truth, settings: SampleSettings
+    options: argparse.Namespace,
+    bag: CameraRecording,
+    truth: Truth,
+    settings: SampleSettings,
+    place: Path | None,
 ) -> tuple[LiveEvaluation, ReplayFacts]:
     """Play the recording, and score what comes."""
     from tqdm import tqdm
@@ -152,6 +171,7 @@ def _play(
         timeout_s=options.timeout,
         with_metres=metres.has_any and bool(bag.camera_info_topic),
         most_pictures=options.frames,
+        keep_in=place,
     )
     is_raw = settings.pictures == "raw"
     is_rectified = bag.is_rectified if settings.pictures == "auto" else not is_raw

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dpt_ros.bags.reader import BagError
 from dpt_ros.evaluation.load import LoadMonitor
 from dpt_ros.evaluation.timing import losses
 from dpt_ros.ros.camera_recording import CameraRecording, PlayedMessage
+from dpt_ros.ros.kept_answers import KeptAnswers
 from dpt_ros.ros.node_process import NodeError, NodeProcess
 from dpt_ros.ros.node_reports import StageTimes
 from dpt_ros.ros.playback import PlaybackLog, play_in_real_time, play_lockstep
@@ -41,12 +40,15 @@ class ReplayOptions:
         timeout_s: in lock-step, how long to wait for an answer.
         with_metres: whether the node is expected to publish depth in metres.
         most_pictures: stop after so many; 0: play all.
+        keep_in: an existing folder in which answers are kept meanwhile, in real time; None: the
+            system's own for temporary files.
     """
 
     rate: float = 0.0
     timeout_s: float = 60.0
     with_metres: bool = False
     most_pictures: int = 0
+    keep_in: Path | None = None
 
 
 @dataclasses.dataclass
@@ -158,8 +160,8 @@ def _real_time(
     told: Told,
 ) -> None:
     """Answers are kept on disk while playing: scoring meanwhile would take the node's time."""
-    with tempfile.TemporaryDirectory(prefix="dpt_ros_replay_") as folder:
-        kept = _KeptAnswers(Path(folder))
+    with tempfile.TemporaryDirectory(prefix=".dpt_ros_replay_", dir=options.keep_in) as folder:
+        kept = KeptAnswers(Path(folder))
         with _breaking_off(result):
             messages = _first(recording.messages(), options.most_pictures)
             playing = play_in_real_time(
@@ -204,32 +206,3 @@ def _first(messages: Iterator[PlayedMessage], most: int) -> Iterator[PlayedMessa
         if most and played.index >= most:
             return
         yield played
-
-
-class _KeptAnswers:
-    """Answers on disk, until they are taken."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._times: dict[int, tuple[float, float]] = {}
-
-    def keep(self, index: int, answer: Answer) -> None:
-        """Write an answer to disk."""
-        np.save(self._path(index, "inverse"), answer.inverse_depth)
-        if answer.depth_m is not None:
-            np.save(self._path(index, "depth"), answer.depth_m)
-        self._times[index] = (answer.published_s, answer.heard_s)
-
-    def take(self, index: int) -> Answer | None:
-        """Read an answer and remove it from disk; None if there was none."""
-        times = self._times.pop(index, None)
-        if times is None:
-            return None
-        inverse, depth = self._path(index, "inverse"), self._path(index, "depth")
-        answer = Answer(np.load(inverse), np.load(depth) if depth.exists() else None, *times)
-        inverse.unlink()
-        depth.unlink(missing_ok=True)
-        return answer
-
-    def _path(self, index: int, name: str) -> Path:
-        return self._folder / f"{index}_{name}.npy"

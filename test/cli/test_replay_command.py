@@ -185,6 +185,31 @@ def test_real_time_without_lidar_and_calibration_says_what_is_missing(
     assert "nothing to compare" not in printed and (out / "report.html").is_file()
 
 
+def test_a_disk_that_fills_up_ends_it_early_and_keeps_the_scores(
+    tmp_path, recordings, model, monkeypatch, capsys
+):
+    places = []
+
+    def room(folder: Path) -> int:
+        """For two answers."""
+        places.append(folder)
+        used = sum(path.stat().st_size for path in folder.glob("*.npy"))
+        return 2 * WIDTH * HEIGHT * 8 + 600 - used
+
+    monkeypatch.setattr("dpt_ros.ros.kept_answers._room_bytes", room)
+    bag = recordings.write_bag(tmp_path / "drive", messages_of(recordings, 6))
+    place = tmp_path / "results"
+    arguments = ["replay", str(bag), *model.arguments, *model.calibration, "--rate", "0.1"]
+    assert main([*arguments, "--out", str(place / "out")]) == 1
+    printed = capsys.readouterr().err
+    assert "warning: 6 pictures of 64x48" in printed and "the disk is nearly full" in printed
+    values = read(place / "out" / "metrics.json")
+    assert "the disk is nearly full" in values["partial"]
+    assert values["frames"] == 2 and result(values, "calibration")["frames"] == 2
+    assert places[0] == place and {path.parent for path in places[1:]} == {place}
+    assert [path.name for path in place.iterdir()] == ["out"]
+
+
 def test_a_node_that_dies_leaves_what_was_scored(tmp_path, recordings, model, monkeypatch, capsys):
     import psutil
 
