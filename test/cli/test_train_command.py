@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from dpt_ros.bags.dataset import DatasetWriter, Sample, sample_id
@@ -55,38 +53,31 @@ def words_of(world, out, *more):
     ]
 
 
-def test_a_killed_command_goes_on_and_ends_with_the_same_weights(world, tmp_path, capsys):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "dpt_ros.cli.main"]
-    out = tmp_path / "killed"
-    metres = ("--mode", "metric")  # whose end is quick: no fit follows
-    process = subprocess.Popen(
-        [*command, *words_of(world, out, *metres)], env=environment, stderr=subprocess.DEVNULL
+def test_a_command_killed_at_five_random_moments_ends_with_the_same_weights(world, tmp_path):
+    """Whatever it is doing: beginning, learning, writing a checkpoint, ending."""
+    words = words_of(world, "", "--mode", "metric")  # whose end is quick: no fit follows
+    seed = int.from_bytes(os.urandom(4), "little")
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("kill_training.py"), str(seed), *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
-    try:
-        deadline = time.monotonic() + 90
-        while len(list(out.glob("checkpoints/*.pt"))) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (out / "result.json").exists()
-    resumed = subprocess.run(
-        [*command, *words_of(world, out, *metres)], env=environment, capture_output=True, text=True
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    assert "resumed at step" in resumed.stderr
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert main(words_of(world, tmp_path / "whole", *metres)) == 0
-    torch.set_num_threads(threads)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    print(done.stdout)
+    assert done.stdout.count("killed ") == 5, done.stdout
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("killed", "whole"))
-    assert max(float((one[key] - other[key]).abs().max()) for key in one) <= 1e-6
+    difference = max(float((one[key] - other[key]).abs().max()) for key in one)
+    assert difference <= 1e-6, done.stdout
+    results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("killed", "whole")]
+    assert results[0]["progress"]["history"] == results[1]["progress"]["history"]
 
 
 def test_the_result_is_written_as_json_too(world, tmp_path, capsys):
     file = tmp_path / "result.json"
-    more = ("--json", str(file), "--steps", "2", "--name", "mine")
+    more = ("--json", str(file), "--steps", "2", "--name", "mine", "--mode", "metric")
     assert main(words_of(world, tmp_path / "run", *more)) == 0
     result = json.loads(file.read_text())
     assert result["name"] == "mine"
