@@ -17,8 +17,10 @@ _BUILD_EXAMPLE = """examples:
   dpt-ros dataset build my_bag --out drives --transforms extrinsics.yaml \\
       --body-box "base_link -0.4 0.4 -0.3 0.3 0 1"
 
-The same command again goes on where it stopped: finished bags are skipped. Look at the pictures in
-OUT/overlays: edges of the depth have to lie on edges of the picture."""
+The same command again goes on where it stopped, bag by bag: finished bags are skipped, one that was
+not is begun anew. A bag is read by one process; --jobs reads several bags at once.
+
+Look at the pictures in OUT/overlays: edges of the depth have to lie on edges of the picture."""
 
 
 _IMPORT_EXAMPLE = """examples:
@@ -60,7 +62,10 @@ def _add_build(kinds: Any) -> None:
     parser.add_argument("bags", nargs="+", metavar="BAG", help="rosbag2 folder, .mcap or .db3")
     _add_output(parser)
     parser.add_argument(
-        "--jobs", type=int, default=1, help="bags read at the same time (default: %(default)s)"
+        "--jobs",
+        type=int,
+        default=1,
+        help="bags read at the same time, each by one process (default: %(default)s)",
     )
     add_settings(parser, SampleSettings, leave_out=("pictures",))
     pictures = parser.add_mutually_exclusive_group()

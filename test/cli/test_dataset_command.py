@@ -216,3 +216,11 @@ def test_the_real_bags(tmp_path, capsys):
         assert np.nanmin(sample.depth_m) == pytest.approx(near_m, abs=0.1)
         assert far_m - 2.0 < np.nanmax(sample.depth_m) < far_m + 0.1
         assert len(list((out / "overlays" / name).iterdir())) == 1
+
+
+def test_help_says_that_a_bag_is_the_unit_of_jobs_and_of_going_on(capsys):
+    with pytest.raises(SystemExit):
+        main(["dataset", "build", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "bag by bag: finished bags are skipped, one that was not is begun anew" in told
+    assert "--jobs reads several bags at once" in told
