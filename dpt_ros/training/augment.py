@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dpt_ros.geometry.camera import Camera
 from dpt_ros.training.settings import AugmentSettings
 
 # Luma of ITU-R BT.601, which saturation and hue leave alone.
@@ -52,23 +51,6 @@ class View:
         x = (u + 0.5) * (self.network_size[1] / self.picture_size[1]) - 0.5 - self.left
         y = (v + 0.5) * (self.network_size[0] / self.picture_size[0]) - 0.5 - self.top
         return (self.crop_size[1] - 1 - x if self.is_mirrored else x), y
-
-    def camera(self, camera: Camera) -> Camera:
-        """The camera of a rectified picture, for what the view shows.
-
-        Raises:
-            ValueError: the camera distorts, which a crop's camera cannot say.
-        """
-        if camera.distortion_model != "none" and any(camera.distortion):
-            raise ValueError(
-                f"camera: got distortion {camera.distortion_model!r}, expected a rectified picture"
-            )
-        resized = camera.scaled(self.network_size[1], self.network_size[0])
-        height, width = self.crop_size
-        cx_px, cy_px = resized.cx_px - self.left, resized.cy_px - self.top
-        if self.is_mirrored:
-            cx_px = width - 1 - cx_px
-        return replace(resized, width=width, height=height, cx_px=cx_px, cy_px=cy_px)
 
 
 def random_view(
