@@ -1,4 +1,4 @@
-"""`dpt-ros bench`: speed of the network beside references, of node and replay, and of the fit."""
+"""`dpt-ros bench`: speed of the network beside references, of node, replay, fit and scoring."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ _EXAMPLE = """examples:
   dpt-ros bench node --size 640x480
   dpt-ros bench node --frames 10000 --size 64x48 --network-size 64x64   (is memory flat?)
   dpt-ros bench replay my_bag
-  dpt-ros bench fit --methods robust least_squares"""
+  dpt-ros bench fit --methods robust least_squares
+  dpt-ros bench score --frames 1000"""
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command's options."""
     parser = subparsers.add_parser(
         "bench",
-        help="speed of the network beside references, of node and replay over DDS, of the fit",
+        help="speed of the network beside references, of node and replay over DDS, of fit and "
+        "scoring",
         description="Measure speed. Weights are random where they don't matter.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    kinds = parser.add_subparsers(dest="kind", metavar="network|node|replay|fit", required=True)
+    kinds = parser.add_subparsers(
+        dest="kind", metavar="network|node|replay|fit|score", required=True
+    )
     _add_network(kinds)
     _add_node(kinds)
     _add_replay(kinds)
     _add_fit(kinds)
+    _add_score(kinds)
 
 
 def _add_network(kinds: Any) -> None:
@@ -130,6 +135,27 @@ def _add_fit(kinds: Any) -> None:
     parser.set_defaults(func=_run_fit)
 
 
+def _add_score(kinds: Any) -> None:
+    parser = kinds.add_parser(
+        "score",
+        help="how long `dpt-ros evaluate` takes to score kept predictions",
+        description="Score made-up frames whose predictions are kept: reading, aligning, metrics.",
+    )
+    parser.add_argument(
+        "--frames", type=positive, default=100, help="frames (default: %(default)s)"
+    )
+    parser.add_argument("--size", default="640x480", type=size, help="width x height (%(default)s)")
+    parser.add_argument(
+        "--points", type=positive, default=0, help="pixels with truth in a frame (default: all)"
+    )
+    parser.add_argument(
+        "--protocol", action="append", help="see `dpt-ros evaluate` (default: full)"
+    )
+    parser.add_argument("--jobs", type=positive, default=2, help="frames at a time (%(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON too")
+    parser.set_defaults(func=_run_score)
+
+
 def size(text: str) -> tuple[int, int]:
     """Parse "640x480" into (width, height)."""
     width, _, height = text.partition("x")
@@ -165,5 +191,11 @@ def _run_replay(options: argparse.Namespace) -> int:
 
 def _run_fit(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_fit import run
+
+    return run(options)
+
+
+def _run_score(options: argparse.Namespace) -> int:
+    from dpt_ros.cli.bench_score import run
 
     return run(options)

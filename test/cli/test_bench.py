@@ -94,6 +94,24 @@ def test_fits_are_timed_and_compared_with_the_truth(tmp_path, capsys):
     assert "least_squares" in capsys.readouterr().out
 
 
+def test_scoring_is_timed_without_a_network(tmp_path, capsys, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a network was loaded: not all predictions are kept")
+
+    monkeypatch.setattr("dpt_ros.inference.DepthPredictor.from_model", refuse)
+    path = tmp_path / "result.json"
+    arguments = ["bench", "score", "--frames", "4", "--size", "64x48", "--json", str(path)]
+    assert main([*arguments, "--points", "500", "--protocol", "full", "--protocol", "kitti"]) == 0
+    result = json.loads(path.read_text())
+    assert result["frames"] == result["frames_scored"] == 4
+    assert result["alignments"] == ["calibration", "least_squares", "median"]
+    assert result["protocols"] == ["full", "kitti"] and result["truth"] == "500 points"
+    assert result["frames_per_s"] == pytest.approx(4 / result["seconds"], rel=0.05)
+    assert result["thousand_frames_s"] == pytest.approx(250 * result["seconds"], rel=0.05)
+    assert "1000 frames take" in capsys.readouterr().out
+    assert not list(tmp_path.glob("dpt_ros_score_*"))
+
+
 @pytest.mark.node
 def test_the_node_is_measured_over_dds(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
