@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_POINTS = 4000
+_LEAST_MS = 1.0
+"""What a histogram spans at least."""
 
 
 def latency_histogram(timing: TimingLog) -> Figure:
@@ -24,7 +26,10 @@ def latency_histogram(timing: TimingLog) -> Figure:
         axes = figure.subplots()
         latency_ms = 1000.0 * timing.latency_s[np.isfinite(timing.latency_s)]
         bins = min(max(10, int(np.sqrt(latency_ms.size))), 60)
-        axes.hist(latency_ms, bins=bins, color=COLORS[0])
+        low_ms, high_ms = float(latency_ms.min()), float(latency_ms.max())
+        if high_ms - low_ms < _LEAST_MS:  # a clock that ticks coarsely gives all the same latency
+            low_ms, high_ms = low_ms - _LEAST_MS / 2, high_ms + _LEAST_MS / 2
+        axes.hist(latency_ms, bins=bins, range=(low_ms, high_ms), color=COLORS[0])
         for percent, style in zip(PERCENTILES, ("-", "--", ":"), strict=True):
             value = float(np.percentile(latency_ms, percent))
             label = f"p{percent}: {value:.0f} ms"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dpt_ros.evaluation.timing import FrameTime, LiveLosses, TimingLog, distribution_ms, losses
+from dpt_ros.evaluation.timing_figures import latency_histogram
 
 
 def test_latency_counts_from_the_stamp_and_response_from_publication():
@@ -49,6 +50,17 @@ def test_every_picture_is_accounted_for():
     ends = ("answered", "dropped", "stale", "undecodable", "failed")
     lost = ("lost_before_node", "lost_after_node", "in_node")
     assert sum(found[name] for name in (*ends, *lost)) == found["played"] == 10
+
+
+def test_latencies_that_differ_by_rounding_alone_have_a_histogram():
+    log = TimingLog()
+    for index in range(5):
+        taken_s = index * 0.1
+        log.add(FrameTime(index * 10**8, taken_s, taken_s, taken_s + 0.2))
+    assert 0.0 < np.ptp(log.latency_s) < 1e-12
+    (axes,) = latency_histogram(log).axes
+    low_ms, high_ms = axes.dataLim.intervalx
+    assert low_ms < 200.0 < high_ms and high_ms - low_ms >= 1.0
 
 
 def counts(received: int, published: int, overwritten: int = 0) -> dict[str, int]:
