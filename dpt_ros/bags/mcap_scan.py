@@ -7,17 +7,19 @@ messages: the index that is made here leaves it out. (mcap.dev, specification.)
 from __future__ import annotations
 
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from rosbags.rosbag2.storage_mcap import decompress
+from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
 
 MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
 _MESSAGE_INDEX, _CHUNK_INDEX, _STATISTICS, _DATA_END = 0x07, 0x08, 0x0B, 0x0F
+_FIRST_OF_OTHERS = 0x80  # from here on opcodes are for extensions
 _HEAD = struct.Struct("<BQ")  # opcode, length of what follows
 _FOOTER_SIZE = _HEAD.size + 20 + len(MAGIC)
 
@@ -106,7 +108,8 @@ class _Scan:
             after = place + _HEAD.size + length
             if opcode == _FOOTER:
                 return
-            if opcode and after <= self._size:
+            is_opcode = 0 < opcode <= _DATA_END or opcode >= _FIRST_OF_OTHERS
+            if is_opcode and after <= self._size:
                 yield place, opcode, after
                 place = after
                 continue
@@ -139,7 +142,7 @@ class _Scan:
             name = data[32 : 32 + name_size].decode()
             (compressed_size,) = struct.unpack_from("<Q", data, 32 + name_size)
             content = data[40 + name_size : 40 + name_size + compressed_size]
-            known, counts = _records_of_chunk(decompress(content, name, size, crc))
+            known, counts = _records_of_chunk(_decompressed(content, name, size, crc))
         except Exception:  # damaged data makes the parsers raise anything
             self._found.damaged_chunks += 1
             self._is_chunk_damaged = True
@@ -188,6 +191,20 @@ class _Scan:
     def _read(self, start: int, end: int) -> bytes:
         self._file.seek(start)
         return self._file.read(end - start)
+
+
+def _decompressed(data: bytes, compression: str, size: int, crc: int) -> bytes:
+    """A chunk's content; a checksum of 0 is none.
+
+    Raises:
+        ValueError: another size or checksum than the chunk's; others, of the decompressors.
+    """
+    content = DECOMPRESSORS[compression](data, size)
+    if len(content) != size:
+        raise ValueError(f"got a chunk of {len(content)} bytes, expected {size}")
+    if crc and zlib.crc32(content) != crc:
+        raise ValueError("the chunk's checksum is another one")
+    return content
 
 
 def _records_of_chunk(content: bytes) -> tuple[list[tuple[int, bytes]], Counter[int]]:

@@ -210,12 +210,14 @@ class BagReader:
             yield BagRecord(connection.topic, recorded_ns, stamp_ns, message, bytes(data))
         if unreadable:
             listed = ", ".join(f"{topic} {count}" for topic, count in sorted(unreadable.items()))
-            raise _damaged(self.path, ValueError(f"{reason}; messages left out: {listed}"))
+            told = "; ".join(filter(None, (reason, f"messages left out: {listed}", self.damage)))
+            raise _damaged(self.path, ValueError(told))
         if self.damage and not self.is_cut_off:
             raise BagError(f"{self.damage}: everything else was read")
 
     def _raw(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
         """Messages as they are stored; where a chunk is damaged, it goes on with the next."""
+        reader = self._open_reader()
         records = self._stored(topics)
         last_ns, count_at_last, total = None, 0, 0
         while True:
@@ -224,12 +226,13 @@ class BagReader:
             except StopIteration:
                 return
             except Exception as error:  # damaged files make the parsers below raise anything
-                reader = None if self._is_looked_through else self._open_whole_part()
-                if reader is None:
+                now_open = self._open_reader()
+                if now_open is reader and not self._is_looked_through:
+                    now_open = self._reader = self._open_whole_part() or reader
+                if now_open is reader:
                     told = f"{self.damage or error or type(error).__name__}, after {total} messages"
                     raise _damaged(self.path, ValueError(told)) from error
-                self._reader = reader
-                records = self._stored(topics, last_ns)
+                reader, records = now_open, self._stored(topics, last_ns)
                 records = itertools.islice(records, count_at_last, None)
                 continue
             count_at_last = count_at_last + 1 if recorded_ns == last_ns else 1

@@ -135,6 +135,30 @@ def test_messages_come_in_order_and_once(bag, whole):
     assert found == [each for each in expected if each in set(found)]
 
 
+def test_two_that_read_at_once_both_get_around_the_damage(bag):
+    folder, file, chunks = bag
+    spoil(file, sum(chunks[3]) // 2)
+    with BagReader(folder) as reader:
+        readings = [reader.messages(PICTURES) for _ in range(2)]
+        seen = [[next(reading).stamp_ns] for reading in readings]
+        for stamps, reading in zip(seen, readings, strict=True):
+            with pytest.raises(BagError, match="everything else was read"):
+                for message in reading:
+                    stamps.append(message.stamp_ns)
+    assert 20 < len(seen[0]) < 30
+    assert seen[0] == seen[1]
+
+
+def test_a_reader_that_was_closed_does_not_open_again(bag):
+    folder, file, chunks = bag
+    spoil(file, sum(chunks[3]) // 2)
+    with BagReader(folder) as reader:
+        messages = reader.messages(PICTURES)
+        next(messages)
+    with pytest.raises(BagError, match="is not open"):
+        list(messages)
+
+
 def test_a_file_of_nothing_whole_is_refused(tmp_path, recordings):
     folder = recordings.write_bag(tmp_path / "bag", recordings.drive(STAMPS[:2]))
     (file,) = folder.glob("*.mcap")
