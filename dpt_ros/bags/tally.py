@@ -11,6 +11,7 @@ from typing import Any
 from dpt_ros.geometry.camera import Camera
 
 _LISTED = 20
+"""Cameras of a source that the manifest lists at most; every sample has its own besides."""
 
 
 @dataclass

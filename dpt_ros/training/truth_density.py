@@ -87,6 +87,8 @@ def gradient_matching(
     why_off = ""
     if weight == 0.0:
         why_off = "its weight is 0"
+    elif not density.pictures and not density.is_dense:
+        why_off = "no picture that was looked at has truth enough to measure its density"
     elif not density.is_dense:
         why_off = (
             f"truth has {density.least:.2f} pairs of neighbours per pixel with truth in the "

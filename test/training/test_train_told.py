@@ -19,6 +19,7 @@ from dpt_ros.training.objective import Objective
 from dpt_ros.training.processes import make_accelerator
 from dpt_ros.training.start import load_start
 from dpt_ros.training.state import RunFolder, TrainingError
+from dpt_ros.training.truth_density import gradient_matching, measure_density
 
 
 @pytest.fixture(autouse=True)
@@ -193,6 +194,13 @@ def test_every_network_of_a_run_is_where_the_device_says(
     run(dense_dataset, "", tmp_path / "run", settings, init=str(tmp_path / "start.safetensors"))
     assert len(devices) >= 4
     assert set(devices) == {"cpu"}
+
+
+def test_truth_too_scarce_to_be_measured_is_told(write_dataset, tmp_path):
+    dataset = Dataset(write_dataset(tmp_path / "sparse", ("a",), 2, dense=False))
+    density = measure_density([dataset], minimum_points=5000)
+    assert (density.is_dense, density.pictures) == (False, 0)
+    assert "truth enough to measure" in gradient_matching(density, 0.5, [])["why_off"]
 
 
 class Stopped(Exception):
