@@ -197,7 +197,7 @@ def walk(tmp_path_factory, bundled_model) -> tuple[Path, str]:
 @pytest.mark.timeout(600)
 def test_the_walk_through_a_bag_works_as_written(walk):
     folder, _ = walk
-    for made in ("drives/overlays", "calibration.yaml", "fit.html"):
+    for made in ("drives/overlays", "calibration.yaml", "calibration.html"):
         assert (folder / made).exists()
     for report in ("evaluation/report.html", "replay/report.html"):
         assert "AbsRel" in (folder / report).read_text(encoding="utf-8")
