@@ -175,15 +175,7 @@ def _play(
     )
     is_raw = settings.pictures == "raw"
     is_rectified = bag.is_rectified if settings.pictures == "auto" else not is_raw
-    parameters = {
-        "model": options.model,
-        "checkpoint": str(model.checkpoint_path.resolve()),
-        "calibration": metres.calibration_path,
-        "device": options.device,
-        "precision": options.precision,
-        "compile": options.compile,
-        "rectified": is_rectified,
-    }
+    parameters = {**_parameters(options, model, metres), "rectified": is_rectified}
     with progress, foxglove or contextlib.nullcontext():
         result = replay(bag, parameters, how, answered, told)
     if not options.frames:
@@ -191,6 +183,19 @@ def _play(
     facts = _facts(options, bag, truth, model, metres, result)
     facts.samples = values_of(settings)
     return evaluation, facts
+
+
+def _parameters(
+    options: argparse.Namespace, model: ModelIdentity, metres: KnownMetres
+) -> dict[str, Any]:
+    return {
+        "model": options.model,
+        "checkpoint": str(model.checkpoint_path.resolve()),
+        "calibration": metres.calibration_path,
+        "device": options.device,
+        "precision": options.precision,
+        "compile": options.compile,
+    }
 
 
 def _frame(played: PlayedMessage, answer: Answer, truth: Truth) -> LiveFrame:

@@ -108,11 +108,7 @@ def replay(
         ReplayPeer(recording.is_compressed, options.with_metres) as peer,
     ):
         peer.wait_for_node(node.check, START_S)
-        if conflicts := peer.others():
-            raise PublisherConflictError(
-                f"{'; '.join(conflicts)}. Stop the others, or set ROS_DOMAIN_ID to a domain of "
-                "its own"
-            )
+        _check_alone(peer)
         stages = StageTimes()
 
         def told_and_looked(played: PlayedMessage) -> None:
@@ -129,6 +125,13 @@ def replay(
             result.partial = "the recording is cut off: what is whole of it was played"
         result.load = load.summary()
     return result
+
+
+def _check_alone(peer: ReplayPeer) -> None:
+    if conflicts := peer.others():
+        raise PublisherConflictError(
+            f"{'; '.join(conflicts)}. Stop the others, or set ROS_DOMAIN_ID to a domain of its own"
+        )
 
 
 def _lockstep(

@@ -105,15 +105,7 @@ def test_depth_is_scored_live_and_reported(
     peer.listen(TRUTH, Image)
     peer.publish("/transform_static", place_of_lidar(), latched)
     rgb = picture(seed=4)
-    newest = peer.node.get_clock().now().nanoseconds
-    for index in range(30):
-        stamp = newest + index * SECOND_NS // 10
-        peer.publish(CAMERA_INFO, camera_info_message())
-        peer.publish(POINTS, cloud_message(wall(), stamp))
-        peer.publish(IMAGE, image_message(rgb, stamp))
-        if len(peer.received(ERROR_POINTS)) >= 2:
-            break
-        _pause()
+    _drive(peer, rgb)
     status = peer.status("dpt_evaluator: scores", _is_told)
     assert _has_scored(status), (values_of(status), evaluator.log)
     errors = peer.wait_for(ERROR_POINTS, lambda _: True, repeat=False)
@@ -164,6 +156,8 @@ def test_topics_given_as_parameters_are_listened_to(peer: Any, start_evaluator: 
         return all(peer.node.count_subscribers(topic) == 1 for topic in expected)
 
     peer.wait_until(is_listening, f"who hears {expected}", START_S)
+    told = "listening to /front/image/compressed"
+    peer.wait_until(lambda: told in evaluator.log, told, START_S)
     assert evaluator.stop() == 0, evaluator.log
 
 
@@ -174,6 +168,19 @@ def test_settings_that_are_wrong_end_it_with_a_sentence(
     assert evaluator.process.wait(START_S) == 1
     assert "got 'kity', expected some of all, full, kitti" in evaluator.log
     assert "Traceback" not in evaluator.log
+
+
+def _drive(peer: Any, rgb: np.ndarray) -> None:
+    """Camera and LiDAR before a wall, until two frames are scored."""
+    newest = peer.node.get_clock().now().nanoseconds
+    for index in range(30):
+        stamp = newest + index * SECOND_NS // 10
+        peer.publish(CAMERA_INFO, camera_info_message())
+        peer.publish(POINTS, cloud_message(wall(), stamp))
+        peer.publish(IMAGE, image_message(rgb, stamp))
+        if len(peer.received(ERROR_POINTS)) >= 2:
+            break
+        _pause()
 
 
 def _check_node(timing: dict[str, Any], metrics: dict[str, Any]) -> None:
