@@ -158,7 +158,9 @@ class LiveLosses:
         if not node:
             return
         received, before = node.get("received", 0), self._last[2].get("received", 0)
-        if self._first is None or received < before:
+        if self._first is None and received == pictures:  # both have seen it from the beginning
+            self._first = 0, 0, {}
+        elif self._first is None or received < before:
             # Pictures that the node still has are among those that become something from now on.
             waiting = losses(0, 0, node)["in_node"]
             self._first = pictures - waiting, answers, {**node, "received": received - waiting}

@@ -58,7 +58,7 @@ def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, model_arguments, c
     assert metrics["frames_scored"] >= 1 and metrics["partial"] == ""
     timing = json.loads((out / "timing.json").read_text())
     assert json.loads((tmp_path / "found.json").read_text()) == {**metrics, "timing": timing}
-    assert timing["losses"]["played"] == 8 and timing["load"]["memory_mib"]["max"] > 50.0
+    assert 1 <= timing["losses"]["played"] <= 8 and timing["load"]["memory_mib"]["max"] > 50.0
     found = next(item for item in metrics["results"] if item["alignment"] == "calibration")
     assert 0.0 < found["metrics"]["abs_rel"] < 10.0
     with Image.open(out / "animation.webp") as animation:

@@ -93,6 +93,17 @@ def test_a_picture_that_the_node_has_at_its_first_report_counts():
     assert not any(found[name] for name in ("lost_before_node", "lost_after_node", "in_node"))
 
 
+def test_a_first_report_after_the_first_pictures_loses_none_of_them():
+    live = LiveLosses()
+    live.look(2, 1, counts(received=2, published=1))
+    live.look(8, 8, counts(received=8, published=8))
+    assert (live.summary()["played"], live.summary()["answered"]) == (8, 8)
+    late = LiveLosses()
+    late.look(1000, 0, counts(received=0, published=0))  # the node was started later
+    late.look(1002, 2, counts(received=2, published=2))
+    assert late.summary()["played"] == 2 and late.summary()["lost_before_node"] == 0
+
+
 def test_a_node_that_counts_anew_is_told():
     live = LiveLosses()
     live.look(0, 0, counts(received=0, published=0))
