@@ -35,8 +35,8 @@ from dpt_ros.inference.identity import ModelIdentity
 from dpt_ros.messages.errors import MessageError
 
 _LOSSES_OF = (
-    "those that reached the evaluator or the node, up to the node's last report (of a node that ran "
-    "before, from its first); what was lost on the way to both is not known live"
+    "those that reached the evaluator or the node, up to the node's last report (of a node that "
+    "ran before, from its first); what was lost on the way to both is not known live"
 )
 _PLAUSIBLE_S = 60.0
 """Clock and stamp that are further apart belong to different times: the clock had not begun."""
