@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +16,9 @@ from dpt_ros.ros.tuning import LOADER_THREAD
 
 if TYPE_CHECKING:
     from dpt_ros.ros.settings import NodeSettings
+
+_LOOK_S = 0.2
+"""How often a loading looks whether it is still wanted."""
 
 
 class Network:
@@ -34,7 +37,7 @@ class Network:
         self._settings = settings
 
     @classmethod
-    def load(cls, settings: NodeSettings) -> Network:
+    def load(cls, settings: NodeSettings, is_wanted: Callable[[], bool] = lambda: True) -> Network:
         """Load the model that the settings name, in a thread that ends with it.
 
         GNU OpenMP gives every thread that starts parallel work a team of its own. While there is
@@ -42,9 +45,14 @@ class Network:
         takes 1.6 times as long. The team that this work needs goes when its thread ends, and the
         worker's is the only one.
 
+        Args:
+            settings: the node's.
+            is_wanted: asked now and then; once it says no, the loading is given up.
+
         Raises:
             ValueError: unknown model or setting, or weights that do not fit.
             FileNotFoundError: no weights.
+            KeyboardInterrupt: no longer wanted.
         """
         loader = ThreadPoolExecutor(1, thread_name_prefix=LOADER_THREAD)
         loading = loader.submit(
@@ -56,6 +64,10 @@ class Network:
             compile=settings.compile,
         )
         try:
+            # Not one long wait: a signal just before it began would be noticed only at its end.
+            while not wait([loading], timeout=_LOOK_S).done:
+                if not is_wanted():
+                    raise KeyboardInterrupt
             return cls(loading.result(), settings)
         finally:
             loader.shutdown(wait=loading.done())  # not done: a signal came meanwhile

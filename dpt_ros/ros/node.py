@@ -81,7 +81,7 @@ class DepthNode(LifecycleNode):
         try:
             from dpt_ros.ros.network import Network  # takes seconds: what it imports is large
 
-            self._network = Network.load(settings)
+            self._network = Network.load(settings, self.context.ok)
             self._metres = Metres(self._network.predictor, settings.calibration)
             self._network.narrow_limits = self._metres.limits
             self._network.apply(settings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -32,15 +34,31 @@ sys.exit(main(["node", "--ros-args", "-p", "model:=dpt_tiny", "-p", "device:=cpu
 """
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.usefixtures("ros_environment")
-def test_an_interrupt_does_not_wait_for_a_network_that_loads() -> None:
+def test_a_signal_does_not_wait_for_a_network_that_loads(number: signal.Signals) -> None:
     """Compiling one takes minutes; `ros2 launch` kills after ten seconds."""
     command = [sys.executable, "-c", _SLOW_LOAD]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "loading\n"
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=15.0) == 0
+            process.send_signal(number)
+            assert process.wait(timeout=30.0) == 0
         finally:
             process.kill()
+
+
+def test_a_loading_that_is_no_longer_wanted_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the signal came before the wait began, which then does not notice it."""
+    from dpt_ros.inference import DepthPredictor
+    from dpt_ros.ros.network import Network
+    from dpt_ros.ros.settings import NodeSettings
+
+    end = threading.Event()
+    monkeypatch.setattr(DepthPredictor, "from_model", lambda *_, **__: end.wait(60.0))
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Network.load(NodeSettings(), is_wanted=lambda: False)
+    end.set()
+    assert time.monotonic() - began_s < 30.0
