@@ -90,7 +90,8 @@ def run(options: argparse.Namespace) -> int:
     for name, reason in failed.items():
         print(f"{name}: failed: {reason}", file=sys.stderr)
     samples = sum(info["samples"] for info in built.values())
-    print(f"{samples} samples of {len(built)} bags -> {out}")
+    bags = f"{len(built)} bag{'s' * (len(built) != 1)}"
+    print(f"{samples} samples of {bags} -> {out}")
     if options.json:
         result = {"built": built, "finished_before": done, "failed": failed, "samples": samples}
         write_json(Path(options.json), result)

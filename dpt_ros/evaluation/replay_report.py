@@ -262,13 +262,16 @@ def _add_scores(page: Page, evaluation: LiveEvaluation, main: Summary) -> None:
 def _add_timing(page: Page, evaluation: LiveEvaluation, facts: ReplayFacts) -> None:
     page.section("Time")
     timing = facts.timing.summary()
+    published, late = "publication", "playback late"
+    if facts.mode == LIVE:  # somebody else publishes, when is not known
+        published, late = "the picture's arrival", "stamp to the picture's arrival"
     rows = [
         [label, *(values[name] for name in ("p50", "p95", "p99", "mean", "max"))]
         for label, key in (
             ("latency from stamp [ms]", "latency_ms"),
-            ("from publication to depth [ms]", "response_ms"),
+            (f"from {published} to depth [ms]", "response_ms"),
             ("jitter between answers [ms]", "jitter_ms"),
-            ("playback late [ms]", "playback_late_ms"),
+            (f"{late} [ms]", "playback_late_ms"),
         )
         if (values := timing[key]) is not None
     ]

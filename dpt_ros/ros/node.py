@@ -102,7 +102,17 @@ class DepthNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen no more, and wait for the frame in work; one that hangs is given up."""
-        return self._guarded("deactivate", self._deactivate_or_give_up)
+
+        def deactivate() -> None:
+            try:
+                self._deactivate(STOP_S)
+            except TimeoutError as error:
+                # Failing would leave a node that says it is active and hears nothing.
+                self.get_logger().warning(
+                    f"{error}: it will not be published; activate and cleanup wait for its end"
+                )
+
+        return self._guarded("deactivate", deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take the publishers away and give the device's memory back."""
@@ -165,24 +175,20 @@ class DepthNode(LifecycleNode):
             )
 
     def _deactivate(self, timeout_s: float) -> None:
+        """Listen no more, and wait for the frame in work; one that takes longer is given up.
+
+        Raises:
+            TimeoutError: it is still in the network, of which nothing may be freed until it ends.
+        """
         for stream in self._streams:
             stream.unsubscribe()
         if self._worker is not None and not self._worker.stop(timeout_s):
-            raise TimeoutError(f"the frame in work did not end within {timeout_s:g} s")
-        self._worker = None
-        self._processor = None
-
-    def _deactivate_or_give_up(self) -> None:
-        try:
-            self._deactivate(STOP_S)
-        except TimeoutError as error:
-            # Failing would leave a node that says it is active and hears nothing.
             if self._processor is not None:
                 self._processor.give_up()
             self._processor = None
-            self.get_logger().warning(
-                f"{error}: it will not be published; activate and cleanup wait for its end"
-            )
+            raise TimeoutError(f"the frame in work did not end within {timeout_s:g} s")
+        self._worker = None
+        self._processor = None
 
     def _clean_up(self) -> None:
         for stream in self._streams:

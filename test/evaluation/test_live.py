@@ -263,6 +263,7 @@ def test_what_is_known_of_the_node_is_in_the_report_and_what_is_not_is_told(reco
     page = build_replay_report(session.evaluation, facts).html()
     assert "samples.max_gap_s" in page and "samples.lidar.occlusion_step" in page
     assert "333.0" in page and "not known live" in page and "CPU of the node: why" in page
+    assert "arrival to depth" in page and "from publication" not in page
     assert any("7 dropped" in line for line in summary_lines(session.evaluation, facts))
 
 
