@@ -20,7 +20,7 @@ from dpt_ros.bags.scan_placement import Scan, find_fixed_frame, place_scan
 from dpt_ros.bags.stamp_guard import StampGuard
 from dpt_ros.bags.tally import Tally
 from dpt_ros.bags.topics import SensorTopics, find_topics, frame_warnings, is_rectified
-from dpt_ros.bags.transforms import Matrices, TransformError, TransformGraph, read_transforms
+from dpt_ros.bags.transforms import TransformError, TransformGraph, read_transforms
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.lidar import Projection, project_scan
 from dpt_ros.messages.camera_info import camera_from_info
@@ -58,7 +58,6 @@ class SampleAssembly:
         self._settings = settings
         self._source = source
         self._graph = TransformGraph()
-        self._of_file: list[tuple[str, str, Matrices]] = []
         self._pairing: Pairing[tuple[BagMessage, Any], BagMessage] = Pairing(
             round(self._settings.max_gap_s * 1e9)
         )
@@ -115,8 +114,8 @@ class SampleAssembly:
             self._graph.add_message(message, is_static)
         except TransformError as error:
             self.tally.reject("transform that is none", str(error))
-        if is_static:
-            self._add_transforms_of_file()
+        for name in self._graph.changed_static:
+            self.tally.warn(f"the fixed transform {name} has two values: the later one is taken")
 
     def _begin(self, topics: SensorTopics) -> None:
         pictures = self._settings.pictures
@@ -126,13 +125,7 @@ class SampleAssembly:
 
     def _read_file_of_transforms(self) -> None:
         if self._settings.transforms:
-            self._of_file = list(read_transforms(self._settings.transforms))
-            self._add_transforms_of_file()
-
-    def _add_transforms_of_file(self) -> None:
-        """To be done after whatever they stand in place of."""
-        for parent, child, matrix in self._of_file:
-            self._graph.add_static(parent, child, matrix)
+            self._graph.override(read_transforms(self._settings.transforms))
 
     def _read_static(self, bag: BagReader, topics: SensorTopics) -> None:
         """What holds for the whole recording: fixed transforms, and the first calibration."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,21 @@ class _Track:
 
 
 class TransformGraph:
-    """Frames and the transforms between them, some fixed, some over time."""
+    """Frames and the transforms between them, some fixed, some over time.
+
+    Of what contradicts each other, a file's transforms come before fixed ones, these before moving
+    ones, and odometry is heard only where nothing else connects its two frames: a drifting wheel
+    odometry and the filter that corrects it often share their frames' names.
+    """
 
     def __init__(self) -> None:
+        self.changed_static: dict[str, None] = {}
+        """Names of fixed transforms that came a second time with another value."""
+        self._override: list[tuple[str, str, Matrices]] = []
         self._static: dict[tuple[str, str], Matrices] = {}
         self._moving: dict[tuple[str, str], _Track] = {}
+        self._odometry: dict[tuple[str, str], _Track] = {}
+        self._edges: dict[tuple[str, str], Matrices | _Track] = {}
         self._neighbours: dict[str, list[str]] = {}
         self._paths: dict[tuple[str, str], list[str]] = {}
 
@@ -100,9 +110,24 @@ class TransformGraph:
 
     def add_static(self, parent: str, child: str, transform_parent_child: Matrices) -> None:
         """A fixed transform [4, 4]; it replaces what was known between the two frames."""
-        self._forget(parent, child)
-        self._static[parent, child] = np.asarray(transform_parent_child, np.float64)
-        self._connect(parent, child)
+        matrix = np.asarray(transform_parent_child, np.float64)
+        before = self._static.pop((parent, child), None)
+        if before is not None and not np.allclose(before, matrix, atol=1e-6):
+            self.changed_static[f"{parent} <- {child}"] = None
+        self._static.pop((child, parent), None)
+        self._static[parent, child] = matrix
+        self._rebuild()
+
+    def override(self, transforms: Iterable[tuple[str, str, Matrices]]) -> None:
+        """Fixed transforms (parent, child, [4, 4]) that stand in place of all others.
+
+        A frame has one parent, as in tf2: another one that the child has, or gets later, is left
+        out, whatever path there is through it. Where the parent given hangs below the child
+        already, the transform is the inverse of an edge of that tree, and it is the parent given
+        whose other parent is left out.
+        """
+        self._override = [(p, c, np.asarray(matrix, np.float64)) for p, c, matrix in transforms]
+        self._rebuild()
 
     def add_message(self, message: Any, is_static: bool) -> None:
         """The transforms of a tf2_msgs TFMessage; fixed ones are not overruled by moving ones.
@@ -122,7 +147,7 @@ class TransformGraph:
             if is_static:
                 self.add_static(parent, child, _matrices(np.array([pose]))[0])
             else:
-                self._add_pose(parent, child, _stamp_ns(item.header), pose)
+                self._add_pose(self._moving, (parent, child), _stamp_ns(item.header), pose)
         if wrong is not None:
             raise wrong
 
@@ -135,7 +160,7 @@ class TransformGraph:
         parent, child = _bare(message.header.frame_id), _bare(message.child_frame_id)
         place = message.pose.pose
         pose = _pose(place.position, place.orientation, f"{parent} <- {child} (odometry)")
-        self._add_pose(parent, child, _stamp_ns(message.header), pose)
+        self._add_pose(self._odometry, (parent, child), _stamp_ns(message.header), pose)
 
     def lookup(self, target: str, source: str, stamps_ns: NDArray[np.int64]) -> Matrices:
         """Transforms that take a point of `source` to `target`, [K, 4, 4], one for each stamp.
@@ -159,29 +184,28 @@ class TransformGraph:
 
     def is_moving(self, target: str, source: str) -> bool:
         """Whether the chain between two connected frames changes over time."""
-        path = self._path(target, source)
-        return any(
-            (a, b) in self._moving or (b, a) in self._moving for a, b in itertools.pairwise(path)
-        )
+        return bool(self._tracks(target, source))
 
     def newest_ns(self, target: str, source: str) -> int | None:
         """Until when the chain between two connected frames is known; None: for ever."""
-        path = self._path(target, source)
-        tracks = [
-            self._moving.get((a, b)) or self._moving.get((b, a))
-            for a, b in itertools.pairwise(path)
-        ]
-        return min((track.stamps_ns[-1] for track in tracks if track), default=None)
+        tracks = self._tracks(target, source)
+        return min((track.stamps_ns[-1] for track in tracks), default=None)
+
+    def _tracks(self, target: str, source: str) -> list[_Track]:
+        steps = itertools.pairwise(self._path(target, source))
+        edges = (self._edges.get(pair) for a, b in steps for pair in ((a, b), (b, a)))
+        return [edge for edge in edges if isinstance(edge, _Track)]
 
     def _edge(self, near: str, far: str, stamps_ns: NDArray[np.int64]) -> Matrices:
         """[K or 1, 4, 4] from `far` to its neighbour `near`."""
         for parent, child in ((near, far), (far, near)):
-            if (parent, child) in self._static:
-                matrices = self._static[parent, child][None]
-            elif (parent, child) in self._moving:
-                matrices = self._moving[parent, child].at(stamps_ns, f"{parent} <- {child}")
-            else:
+            if (parent, child) not in self._edges:
                 continue
+            edge = self._edges[parent, child]
+            if isinstance(edge, _Track):
+                matrices = edge.at(stamps_ns, f"{parent} <- {child}")
+            else:
+                matrices = edge[None]
             return matrices if parent == near else _inverse(matrices)
         raise TransformError(f"there is no transform {near} <- {far}")
 
@@ -214,25 +238,41 @@ class TransformGraph:
             self._paths[target, source] = path[::-1]
         return self._paths[target, source]
 
-    def _add_pose(self, parent: str, child: str, stamp_ns: int, pose: tuple[float, ...]) -> None:
-        if (parent, child) in self._static or (child, parent) in self._static:
-            return
-        if (parent, child) not in self._moving:
-            self._moving[parent, child] = _Track()
-            self._connect(parent, child)
-        self._moving[parent, child].add(stamp_ns, pose)
+    def _add_pose(
+        self,
+        tracks: dict[tuple[str, str], _Track],
+        edge: tuple[str, str],
+        stamp_ns: int,
+        pose: tuple[float, ...],
+    ) -> None:
+        is_new = edge not in tracks
+        tracks.setdefault(edge, _Track()).add(stamp_ns, pose)
+        if is_new:
+            self._rebuild()
 
-    def _forget(self, parent: str, child: str) -> None:
-        for key in ((parent, child), (child, parent)):
-            self._static.pop(key, None)
-            self._moving.pop(key, None)
+    def _rebuild(self) -> None:
+        """Choose the edges that count, of all that is known."""
+        edges: dict[tuple[str, str], Matrices | _Track] = dict(self._static)
+        for (parent, child), track in self._moving.items():
+            if (parent, child) not in edges and (child, parent) not in edges:
+                edges[parent, child] = track
+        recorded = list(edges)
+        for parent, child, _ in self._override:
+            moved = parent if _is_below(parent, child, recorded) else child
+            edges = {edge: value for edge, value in edges.items() if edge[1] != moved}
+        edges |= {(parent, child): matrix for parent, child, matrix in self._override}
+        self._connect(edges)
+        for (parent, child), track in self._odometry.items():
+            if not self.is_connected(parent, child):
+                edges[parent, child] = track
+        self._connect(edges)
 
-    def _connect(self, parent: str, child: str) -> None:
-        for near, far in ((parent, child), (child, parent)):
-            neighbours = self._neighbours.setdefault(near, [])
-            if far not in neighbours:
-                neighbours.append(far)
+    def _connect(self, edges: dict[tuple[str, str], Matrices | _Track]) -> None:
+        self._edges, self._neighbours = edges, {}
         self._paths.clear()
+        for parent, child in edges:
+            for near, far in ((parent, child), (child, parent)):
+                self._neighbours.setdefault(near, []).append(far)
 
 
 def read_transforms(path: str | Path) -> Iterator[tuple[str, str, Matrices]]:
@@ -304,6 +344,14 @@ def _file_matrix(item: dict[str, Any], where: str) -> Matrices:
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation.as_matrix(), values["translation_m"]
     return matrix
+
+
+def _is_below(frame: str, ancestor: str, edges: list[tuple[str, str]]) -> bool:
+    """Whether edges (parent, child) lead from `ancestor` down to `frame`."""
+    found = [ancestor]
+    for reached in found:
+        found += [child for parent, child in edges if parent == reached and child not in found]
+    return frame in found[1:]
 
 
 def _pose(move: Any, turn: Any, name: str) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dpt_ros.bags.dataset import Sample
     from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.evaluation.known import KnownMetres
     from dpt_ros.evaluation.live import LiveEvaluation, LiveFrame
@@ -158,8 +159,12 @@ def _play(
     def told(played: PlayedMessage) -> None:
         progress.update()
 
-    def answered(played: PlayedMessage, answer: Answer) -> None:
-        frame = _frame(played, answer, truth)
+    def concluded(played: PlayedMessage, answer: Answer | None) -> None:
+        # Asked for also where nobody answered: truth is read on as far as it is asked for.
+        sample = truth.of(played.stamp_ns)
+        if answer is None:
+            return
+        frame = _frame(played, answer, sample, truth.source)
         score = evaluation.headline_of(evaluation.add(frame))
         if foxglove is not None:
             foxglove.add(frame, score, shown_depth(frame, score, protocols[0]))
@@ -177,7 +182,7 @@ def _play(
     is_rectified = bag.is_rectified if settings.pictures == "auto" else not is_raw
     parameters = {**_parameters(options, model, metres), "rectified": is_rectified}
     with progress, foxglove or contextlib.nullcontext():
-        result = replay(bag, parameters, how, answered, told)
+        result = replay(bag, parameters, how, concluded, told)
     if not options.frames:
         truth.finish()
     facts = _facts(options, bag, truth, model, metres, result)
@@ -198,15 +203,16 @@ def _parameters(
     }
 
 
-def _frame(played: PlayedMessage, answer: Answer, truth: Truth) -> LiveFrame:
+def _frame(
+    played: PlayedMessage, answer: Answer, sample: Sample | None, source: str
+) -> LiveFrame:
     from dpt_ros.bags.dataset import sample_id
     from dpt_ros.evaluation.live import LiveFrame
     from dpt_ros.messages.decode import image_to_rgb
 
-    sample = truth.of(played.stamp_ns)
     rgb = image_to_rgb(played.message) if sample is None else sample.rgb
     return LiveFrame(
-        name=sample_id(truth.source, played.stamp_ns),
+        name=sample_id(source, played.stamp_ns),
         stamp_ns=played.stamp_ns,
         rgb=rgb if rgb.flags.writeable else rgb.copy(),  # a view of the message, mostly
         inverse_depth=answer.inverse_depth,

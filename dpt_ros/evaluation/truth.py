@@ -15,6 +15,8 @@ _KEPT = 32
 class Truth:
     """Samples of a recording by the stamp of their picture; reads on as far as it is asked.
 
+    To be asked for every picture, in their order: samples that nobody asks for fill it up.
+
     Without LiDAR, camera_info or transforms there are none, and `missing` says why.
 
     Args:

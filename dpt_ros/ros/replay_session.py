@@ -23,7 +23,7 @@ START_S = 180.0
 _REPORT_S = 1.3
 """The node reports every second."""
 
-Answered = Callable[[PlayedMessage, Answer], None]
+Concluded = Callable[[PlayedMessage, Answer | None], None]
 Told = Callable[[PlayedMessage], None]
 
 
@@ -76,7 +76,7 @@ def replay(
     recording: CameraRecording,
     parameters: Mapping[str, Any],
     options: ReplayOptions,
-    answered: Answered,
+    concluded: Concluded,
     told: Told,
 ) -> ReplayResult:
     """Play a recording through a node that is started for it.
@@ -88,8 +88,8 @@ def replay(
         recording: is open.
         parameters: the node's.
         options: how to play.
-        answered: called with every picture that was answered, in the order of the recording; in
-            lock-step before the next one is played, else after all have been.
+        concluded: called with every picture and its answer, None where none came, in the order of
+            the recording; in lock-step before the next one is played, else after all have been.
         told: called with every picture once it was played.
 
     Raises:
@@ -117,7 +117,7 @@ def replay(
 
         with LoadMonitor(node.pid) as load:
             play = _lockstep if options.rate == 0.0 else _real_time
-            play(recording, peer, node, options, result, answered, told_and_looked)
+            play(recording, peer, node, options, result, concluded, told_and_looked)
         _conclude(peer, node, result)
         stages.look(peer.camera_report())
         result.stages_ms = stages.medians()
@@ -140,7 +140,7 @@ def _lockstep(
     node: NodeProcess,
     options: ReplayOptions,
     result: ReplayResult,
-    answered: Answered,
+    concluded: Concluded,
     told: Told,
 ) -> None:
     messages = _first(recording.messages(), options.most_pictures)
@@ -148,8 +148,7 @@ def _lockstep(
         playing = play_lockstep(peer, messages, node.check, options.timeout_s, result.log)
         with contextlib.closing(playing):
             for played, answer in playing:
-                if answer is not None:
-                    answered(played, answer)
+                concluded(played, answer)
                 told(played)
 
 
@@ -159,7 +158,7 @@ def _real_time(
     node: NodeProcess,
     options: ReplayOptions,
     result: ReplayResult,
-    answered: Answered,
+    concluded: Concluded,
     told: Told,
 ) -> None:
     """Answers are kept on disk while playing: scoring meanwhile would take the node's time."""
@@ -175,9 +174,8 @@ def _real_time(
                     told(played)
         with _breaking_off(result):
             for played in _first(recording.messages(), options.most_pictures):
-                answer = kept.take(played.index) if played.is_image else None
-                if answer is not None:
-                    answered(played, answer)
+                if played.is_image:
+                    concluded(played, kept.take(played.index))
 
 
 @contextlib.contextmanager

@@ -100,7 +100,7 @@ def test_old_poses_are_forgotten(recordings):
     for index in range(3000):
         stamp_ns = index * SECOND // 100
         graph.add_odometry(recordings.odometry(stamp_ns, pose(index), "odom", "base"))
-    (track,) = graph._moving.values()
+    (track,) = graph._odometry.values()
     assert len(track.stamps_ns) <= 1102
     assert graph.lookup("odom", "base", at(25 * SECOND))[0, 0, 3] == pytest.approx(2500)
 
@@ -112,6 +112,54 @@ def test_a_fixed_transform_is_not_overruled_by_a_moving_one(recordings):
     assert graph.lookup("base", "lidar", at(7))[0, 0, 3] == 1
     graph.add_static("lidar", "base", pose(5))  # a file's, the other way round
     assert graph.lookup("base", "lidar", at(7))[0, 0, 3] == -5
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        [("lidar", "camera", pose(9))],
+        [("camera", "lidar", pose(9))],
+        [("base", "arm", pose(7)), ("arm", "lidar", pose(7)), ("arm", "camera", pose(9))],
+    ],
+    ids=["lidar-camera", "camera-lidar", "through an arm"],
+)
+def test_transforms_of_a_file_win_over_shorter_ways_through_the_recording(recorded):
+    graph = TransformGraph()
+    graph.override([("base", "lidar", pose(1)), ("base", "camera", pose(3))])
+    for edge in recorded:
+        graph.add_static(*edge)
+    assert graph.lookup("lidar", "camera", at(0))[0, 0, 3] == pytest.approx(2)
+
+
+def test_a_file_may_name_parent_and_child_the_other_way_round(recordings):
+    graph = TransformGraph()
+    graph.add_static("base", "camera", pose(9))
+    for stamp_ns, x in ((0, 0.0), (SECOND, 2.0)):
+        graph.add_message(recordings.transforms(stamp_ns, ("odom", "base", pose(x))), False)
+    graph.override([("camera", "base", pose(-3))])
+    assert graph.lookup("base", "camera", at(0))[0, 0, 3] == pytest.approx(3)
+    assert graph.lookup("odom", "camera", at(SECOND // 2))[0, 0, 3] == pytest.approx(1 + 3)
+
+
+def test_odometry_is_not_mixed_into_what_tf_says_of_the_same_frames(recordings):
+    graph = TransformGraph()
+    graph.add_odometry(recordings.odometry(0, pose(5), "odom", "base"))
+    assert graph.lookup("odom", "base", at(0))[0, 0, 3] == 5
+    for stamp_ns in (0, SECOND):
+        graph.add_message(recordings.transforms(stamp_ns, ("odom", "base", pose(0))), False)
+    graph.add_odometry(recordings.odometry(SECOND // 2, pose(5.5), "odom", "base"))
+    np.testing.assert_allclose(
+        graph.lookup("odom", "base", at(0, SECOND // 2, SECOND))[:, 0, 3], [0, 0, 0]
+    )
+
+
+def test_a_fixed_transform_that_changes_is_noted():
+    graph = TransformGraph()
+    graph.add_static("base", "camera", pose(1))
+    graph.add_static("base", "camera", pose(1))
+    assert not graph.changed_static
+    graph.add_static("base", "camera", pose(2))
+    assert list(graph.changed_static) == ["base <- camera"]
 
 
 def test_frames_that_are_not_connected_are_listed():
