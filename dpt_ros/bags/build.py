@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dpt_ros.bags.dataset import DatasetWriter
+from dpt_ros.bags.dataset import DatasetWriter, refuse_other_options
 from dpt_ros.bags.dataset_format import name_of_recording
 from dpt_ros.bags.overlay import draw_overlay
 from dpt_ros.bags.reader import BagError
@@ -49,19 +49,23 @@ def dataset_options(settings: SampleSettings) -> dict[str, Any]:
 
 
 def name_recordings(
-    paths: Iterable[str | Path], sources: Mapping[str, Mapping[str, Any]]
+    paths: Iterable[str | Path],
+    sources: Mapping[str, Mapping[str, Any]],
+    settings: SampleSettings,
 ) -> tuple[list[Recording], list[str]]:
     """Name bags after their folders, and tell which of them a data set has already.
 
     Args:
         paths: the bags.
         sources: the finished sources of the data set.
+        settings: what is asked for.
 
     Returns:
         Those to build, and the names of those that are finished.
 
     Raises:
         BagError: there is no such path, or the same recording twice.
+        DatasetError: one is finished already, with other options.
     """
     finished = {info.get("recording_sha256"): name for name, info in sources.items()}
     taken, known = set(sources), set[str]()
@@ -72,7 +76,9 @@ def name_recordings(
             raise BagError(f"{path} is given twice, or is a copy of another one: give it once")
         known.add(sha256)
         if sha256 in finished:
-            done.append(finished[sha256])
+            name = finished[sha256]
+            refuse_other_options(name, sources[name], _options_of_bag(settings))
+            done.append(name)
             continue
         base, number = name_of_recording(path), 2
         name = base
@@ -137,8 +143,17 @@ def build_source(
         if overlays and index % every == 0:
             writer.add_overlay(sample.id, draw_overlay(sample.rgb, sample.depth_m))
         on_progress(stream.tally.scans_read, stream.tally.scans_total)
-    of_bag = {k: v for k, v in values_of(settings).items() if k in _OF_A_BAG}
-    info = {**stream.info, "recording_sha256": recording.sha256, "options": of_bag}
+    told = {"recording_sha256": recording.sha256, "options": _options_of_bag(settings)}
+    info = {**stream.info, **told}
     writer.finish_source(recording.name, info)
     on_progress(stream.tally.scans_total, stream.tally.scans_total)
     return {**info, "samples": stream.tally.samples}
+
+
+def _options_of_bag(settings: SampleSettings) -> dict[str, Any]:
+    """The settings that may differ from bag to bag; of a file of transforms, what is in it."""
+    options = {k: v for k, v in values_of(settings).items() if k in _OF_A_BAG}
+    if settings.transforms:
+        path = Path(settings.transforms).expanduser()
+        options["transforms_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return options

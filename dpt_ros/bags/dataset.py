@@ -287,12 +287,26 @@ class DatasetWriter:
             self._write_manifest({"format": FORMAT, **wanted, "sources": {}, "samples_bytes": 0})
             return
         manifest = read_manifest(self.folder)
+        if not manifest["sources"] and self._is_alone():
+            # Nothing came of the options it was begun with.
+            self._write_manifest({**manifest, **wanted})
+            return
         for key, value in wanted.items():
             if manifest[key] != value:
                 raise DatasetError(
                     f"{self.folder} holds a data set with {_difference(key, manifest[key], value)}:"
                     " name another folder, or give the same options to continue it"
                 )
+
+    def _is_alone(self) -> bool:
+        """Whether no other process is writing a source of it."""
+        with contextlib.ExitStack() as stack:
+            for path in (self.folder / _PARTS).glob("*.jsonl"):
+                try:
+                    fcntl.flock(stack.enter_context(path.open("ab")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+        return True
 
     def _begin_source(self, name: str) -> None:
         check_name(name)
@@ -334,6 +348,28 @@ class DatasetWriter:
 def _refuse_finished(folder: Path, name: str, manifest: Mapping[str, Any]) -> None:
     if name in manifest["sources"]:
         raise DatasetError(f"{folder} has a finished source {name!r}: skip it, or rename yours")
+
+
+def refuse_other_options(source: str, info: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Refuse to take a finished source for one made with other options.
+
+    Args:
+        source: its name.
+        info: what the manifest says of it; "options" are those it was made with, if it has them.
+        options: those that are asked for now.
+
+    Raises:
+        DatasetError: they differ.
+    """
+    before = info.get("options", {})
+    shared = sorted({*before, *options} & set(before))
+    there = {name: before[name] for name in shared}
+    wanted = {name: json.loads(json.dumps(options.get(name))) for name in shared}
+    if there != wanted:
+        raise DatasetError(
+            f"{source} is finished already, with {_difference('options', there, wanted)}: name "
+            "another folder to make it anew, or give the same options"
+        )
 
 
 def _difference(key: str, there: Any, wanted: Any) -> str:

@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     settings = read_settings(options, SampleSettings)
     out = Path(options.out)
     with DatasetWriter(out, dense=False, options=dataset_options(settings)) as writer:
-        recordings, done = name_recordings(options.bags, writer.sources)
+        recordings, done = name_recordings(options.bags, writer.sources, settings)
     for name in done:
         print(f"{name}: is finished already")
     jobs = [_Job(recording, out, settings, options.overlays) for recording in recordings]

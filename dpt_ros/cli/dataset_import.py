@@ -58,13 +58,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_same(source: ForeignSource, info: Any) -> None:
-    from dpt_ros.bags.dataset import DatasetError
+    from dpt_ros.bags.dataset import DatasetError, refuse_other_options
 
     if info.get("path") != str(source.path.absolute()):
         raise DatasetError(
             f"the data set has a source {source.name!r} from {info.get('path')}, not from "
             f"{source.path.absolute()}: name another folder with --out, or rename one of them"
         )
+    refuse_other_options(source.name, info, source.options)
 
 
 def _kitti(options: argparse.Namespace) -> tuple[list[ForeignSource], dict[str, Any]]:

@@ -77,11 +77,15 @@ def _pictures(
     """The pictures of a recording without LiDAR, as samples without truth."""
     rectified = {"auto": None, "rectified": True, "raw": False}[settings.pictures]
     pictures = Source(path, None, settings.image_topic or None, rectified)
-    count = 0
+    newest_ns = None
     for picture in pictures:
         if picture.camera is None:
             continue
-        count += 1
+        if newest_ns is not None and picture.stamp_ns <= newest_ns:
+            reason = "picture that is not newer than the one before"
+            info["rejected"][reason] = info["rejected"].get(reason, 0) + 1
+            continue
+        newest_ns = picture.stamp_ns
         yield Sample(
             id=sample_id(name, picture.stamp_ns),
             source=name,
@@ -91,7 +95,7 @@ def _pictures(
             camera=picture.camera,
         )
     info["warnings"] += pictures.skipped[:3]
-    if not count:
+    if newest_ns is None:
         reasons = [*pictures.camera_troubles, *pictures.skipped][:3] or ["it has no camera_info"]
         raise RecordingError(
             f"{path}: {_NO_LIDAR}, and no picture can be used: {'; '.join(reasons)}. Record "

@@ -203,9 +203,7 @@ def _parameters(
     }
 
 
-def _frame(
-    played: PlayedMessage, answer: Answer, sample: Sample | None, source: str
-) -> LiveFrame:
+def _frame(played: PlayedMessage, answer: Answer, sample: Sample | None, source: str) -> LiveFrame:
     from dpt_ros.bags.dataset import sample_id
     from dpt_ros.evaluation.live import LiveFrame
     from dpt_ros.messages.decode import image_to_rgb

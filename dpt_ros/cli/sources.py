@@ -143,8 +143,11 @@ class Source:
     def _pictures(self) -> Iterator[Picture]:
         import cv2
 
+        how = cv2.IMREAD_COLOR
+        if self._camera_info is not None:  # it is of the sensor's picture, not of a turned one
+            how |= cv2.IMREAD_IGNORE_ORIENTATION
         for path in self._files:
-            bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            bgr = cv2.imread(str(path), how)
             if bgr is None:
                 self.skipped.append(f"{path.name}: is not a picture that OpenCV can decode")
                 continue

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dpt_ros.evaluation import figures
+from dpt_ros.evaluation.agreement import Agreement
 from dpt_ros.evaluation.alignment import ALIGNMENTS
 from dpt_ros.evaluation.frame_pictures import add_frame, frames_to_show
 from dpt_ros.evaluation.intervals import CONFIDENCE
@@ -37,8 +38,7 @@ def build_report(evaluation: Evaluation, pictures: int = 3, title: str = "") -> 
         pictures: how many worst frames, and how many evenly spread ones, are shown.
         title: the page's; "": made from the models and recordings.
     """
-    alignment = main_alignment(evaluation)
-    evaluation = _scored_first(evaluation, alignment)
+    evaluation, alignment = _headline_first(evaluation)
     page = Page(title or _title(evaluation), _subtitle(evaluation))
     if alignment:
         _add_headlines(page, evaluation, alignment)
@@ -54,27 +54,32 @@ def build_report(evaluation: Evaluation, pictures: int = 3, title: str = "") -> 
     return page
 
 
-def main_alignment(evaluation: Evaluation) -> str:
-    """The alignment that figures and pictures are shown for; "" if nothing was scored.
+def _headline_first(evaluation: Evaluation) -> tuple[Evaluation, str]:
+    """What figures and pictures are shown for; the alignment is "" if nothing was scored.
 
-    That of the first scored network which asks least of the truth.
+    The first protocol under which a network was scored, put first, and of its alignments that which
+    asks least of the truth; models with figures under both come before those that have none.
     """
-    for result in evaluation.results:
-        if result.model.is_baseline:
-            continue
-        scored = {summary.alignment for summary in result.summaries if summary.frames}
-        if scored:
-            return next(name for name in _PREFERRED if name in scored)
-    return ""
+    protocols = evaluation.plan.protocols
+    for protocol in protocols:
+        for result in evaluation.results:
+            found = {s.alignment for s in result.summaries if _counts(s, protocol.name)}
+            if result.model.is_baseline or not found:
+                continue
+            alignment = next(name for name in _PREFERRED if name in found)
+            others = [other for other in protocols if other is not protocol]
+            plan = dataclasses.replace(evaluation.plan, protocols=[protocol, *others])
+
+            def has_none(one: ModelResult, name: str = protocol.name, of: str = alignment) -> bool:
+                return not any(_counts(s, name) and s.alignment == of for s in one.summaries)
+
+            results = sorted(evaluation.results, key=has_none)
+            return dataclasses.replace(evaluation, plan=plan, results=results), alignment
+    return evaluation, ""
 
 
-def _scored_first(evaluation: Evaluation, alignment: str) -> Evaluation:
-    """With the models that have figures under the alignment before those that have none."""
-
-    def has_none(result: ModelResult) -> bool:
-        return not any(s.frames for s in result.summaries if s.alignment == alignment)
-
-    return dataclasses.replace(evaluation, results=sorted(evaluation.results, key=has_none))
+def _counts(summary: Summary, protocol: str) -> bool:
+    return summary.protocol == protocol and summary.frames > 0
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -252,6 +257,22 @@ def _add_agreement(page: Page, evaluation: Evaluation, alignment: str) -> None:
         for result in evaluation.results
         if alignment in result.agreements
     }
+    if agreements:  # gathered under the plan's first protocol, which may have scored nothing
+        _add_pixels(page, agreements)
+    protocol = evaluation.plan.protocols[0].name
+    errors = {
+        result.model.label: [s.metrics["abs_rel"] for s in result.scores_of(protocol, alignment)]
+        for result in evaluation.results
+    }
+    if max(map(len, errors.values())) > 1:
+        page.figure(
+            figures.error_over_frames({name: e for name, e in errors.items() if e}),
+            "AbsRel of every frame, in the order of the recordings.",
+            "relative error over the frames",
+        )
+
+
+def _add_pixels(page: Page, agreements: Mapping[str, Agreement]) -> None:
     page.figure(
         figures.bias_by_range(agreements),
         "Median and middle half of the relative error: above 0 is predicted too far.",
@@ -264,17 +285,6 @@ def _add_agreement(page: Page, evaluation: Evaluation, alignment: str) -> None:
         "they differ by less than a factor of 1.25.",
         "predicted against true depth",
     )
-    protocol = evaluation.plan.protocols[0].name
-    errors = {
-        result.model.label: [s.metrics["abs_rel"] for s in result.scores_of(protocol, alignment)]
-        for result in evaluation.results
-    }
-    if max(map(len, errors.values())) > 1:
-        page.figure(
-            figures.error_over_frames({name: e for name, e in errors.items() if e}),
-            "AbsRel of every frame, in the order of the recordings.",
-            "relative error over the frames",
-        )
 
 
 def _add_frames(page: Page, evaluation: Evaluation, alignment: str, pictures: int) -> None:

@@ -9,7 +9,8 @@ The flicker of the pair is the median over its static pixels of |ln d2 - ln d1|,
 metres: 0.01 is one percent. A pair counts if it is at most `max_gap_s` apart and at least
 `min_share` of its pixels are static; while the robot moves, textured surfaces are not.
 
-Without metres, inverse depth stands in for depth: |i2 - i1| over the median of i1.
+Without metres, inverse depth stands in for depth: |i2 - i1| over the median of i1. Of a frame with
+and one without, nothing is told.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class _Frame:
     brightness: NDArray[np.float32]
     depth: NDArray[np.float32]
     truth_m: NDArray[np.float32] | None
+    is_metric: bool
 
 
 class Flicker:
@@ -49,9 +51,8 @@ class Flicker:
     def __init__(self, rules: FlickerRules | None = None) -> None:
         self._rules = rules or FlickerRules()
         self._before: _Frame | None = None
-        self._pairs = array("d")
-        self._shares = array("d")
-        self._is_metric = True
+        # Of metres, which are told where there are any, and of inverse depth: (changes, shares).
+        self._pairs = {True: (array("d"), array("d")), False: (array("d"), array("d"))}
         self._not_counted = 0
 
     def add(
@@ -73,38 +74,38 @@ class Flicker:
         """
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
         brightness = np.asarray(cv2.blur(grey, (_BLUR_PX, _BLUR_PX)), np.float32)
-        frame = _Frame(stamp_ns, brightness, np.asarray(depth, np.float32), truth_m)
+        frame = _Frame(stamp_ns, brightness, np.asarray(depth, np.float32), truth_m, is_metric)
         before, self._before = self._before, frame
-        if is_metric != self._is_metric:
-            self._is_metric, before = is_metric, None
-            del self._pairs[:], self._shares[:]
         if before is not None:
             self._compare(before, frame)
 
     def summary(self) -> dict[str, Any]:
         """Median and p95 over the pairs, how many pairs and what share of pixels; None if none."""
-        pairs = np.array(self._pairs)
+        is_metric = bool(self._pairs[True][0]) or not (
+            self._pairs[False][0] or (self._before is not None and not self._before.is_metric)
+        )
+        pairs, shares = map(np.array, self._pairs[is_metric])
         found = bool(pairs.size)
         return {
             "median": float(np.median(pairs)) if found else None,
             "p95": float(np.percentile(pairs, 95)) if found else None,
             "pairs": int(pairs.size),
             "pairs_not_counted": self._not_counted,
-            "static_share": float(np.mean(self._shares)) if found else None,
+            "static_share": float(np.mean(shares)) if found else None,
             "of": "depth in metres, |ln d2 - ln d1|"
-            if self._is_metric
+            if is_metric
             else "inverse depth, |i2 - i1| / median",
         }
 
     def _compare(self, before: _Frame, after: _Frame) -> None:
         gap_s = (after.stamp_ns - before.stamp_ns) / 1e9
-        fits = before.depth.shape == after.depth.shape and 0.0 < gap_s <= self._rules.max_gap_s
-        if not fits:
+        fits = before.depth.shape == after.depth.shape and before.is_metric == after.is_metric
+        if not (fits and 0.0 < gap_s <= self._rules.max_gap_s):
             self._not_counted += 1
             return
         static = np.abs(after.brightness - before.brightness) <= self._rules.max_change
         static &= np.isfinite(before.depth) & np.isfinite(after.depth)
-        if self._is_metric:
+        if after.is_metric:
             static &= (before.depth > 0.0) & (after.depth > 0.0)
         if before.truth_m is not None and after.truth_m is not None:
             # NaN, nothing known, compares as false.
@@ -114,7 +115,7 @@ class Flicker:
             self._not_counted += 1
             return
         first, second = (frame.depth[static].astype(np.float64) for frame in (before, after))
-        if self._is_metric:
+        if after.is_metric:
             change = np.abs(np.log(second / first))
         else:
             middle = float(np.median(first))
@@ -122,5 +123,6 @@ class Flicker:
                 self._not_counted += 1
                 return
             change = np.abs(second - first) / middle
-        self._pairs.append(float(np.median(change)))
-        self._shares.append(share)
+        changes, shares = self._pairs[after.is_metric]
+        changes.append(float(np.median(change)))
+        shares.append(share)

@@ -26,7 +26,8 @@ PATIENCE_NS = 1_500_000_000
 ANSWER_PATIENCE_NS = 30_000_000_000
 """The same of depth: a large network on a CPU takes seconds."""
 
-MOST_WAITING = 90
+MOST_BYTES = 512 << 20
+"""Pictures, depth and truth that wait: 10 s of 640x480 at 30 Hz, with all of them."""
 
 
 @dataclass
@@ -41,6 +42,15 @@ class Joined:
     depth_m: NDArray[np.float32] | None = None
     heard_s: float | None = None
     sample: Sample | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        held = len(self.picture.data)
+        if self.sample is not None:
+            held += self.sample.rgb.nbytes + self.sample.depth_m.nbytes
+        answers = (self.inverse_depth, self.depth_m)
+        return held + sum(answer.nbytes for answer in answers if answer is not None)
 
     def frame(self, source: str) -> LiveFrame:
         """To be scored.
@@ -166,14 +176,20 @@ class LiveJoin:
             stamp_ns = min(self._waiting)
             joined = self._waiting[stamp_ns]
             age_ns = self._newest_ns - stamp_ns
-            is_crowded = len(self._waiting) > MOST_WAITING
+            is_crowded = sum(one.size for one in self._waiting.values()) > MOST_BYTES
             # Depth and samples come in the order of time: later ones leave this one without.
             is_answered = self._is_answered(joined) or self._answered_ns > stamp_ns
             is_sampled = joined.sample is not None or self._sampled_ns > stamp_ns
             is_answered |= age_ns > ANSWER_PATIENCE_NS
             is_sampled |= age_ns > PATIENCE_NS
-            if not (is_crowded or (is_answered and is_sampled)):
+            is_complete = is_answered and is_sampled
+            if not (is_crowded or is_complete):
                 return
+            if is_crowded and not is_complete:
+                self._assembly.tally.warn(
+                    f"depth comes so late that the pictures waiting for it took {MOST_BYTES >> 20} "
+                    "MiB: the oldest went without; play more slowly, or take a smaller network"
+                )
             del self._waiting[stamp_ns]
             yield joined
 

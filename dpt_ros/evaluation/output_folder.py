@@ -30,8 +30,11 @@ class OutputFolder:
                 f"{path}: is there already and not empty: name another folder with --out, or "
                 "overwrite its results with --force"
             )
-        whole = self.path.resolve()
-        self.work = whole.with_name(f".{whole.name}.{os.getpid()}.part")
+        self._whole = self.path.resolve()  # what a link leads to
+        self._is_replaced = not self._whole.exists() or _can_be_replaced(self._whole)
+        beside = self._whole.parent if self._is_replaced else self._whole
+        _require_writable(beside, str(path))
+        self.work = beside / f".{self._whole.name}.{os.getpid()}.part"
 
     def __enter__(self) -> OutputFolder:
         self.work.mkdir(parents=True)
@@ -43,22 +46,43 @@ class OutputFolder:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            if exception_type is None:
+        if exception_type is None:
+            try:
                 self._move()
-        finally:
-            shutil.rmtree(self.work, ignore_errors=True)
+            except OSError as error:
+                raise OSError(
+                    f"the results could not be moved to {self.path} ({error}): they are in "
+                    f"{self.work}"
+                ) from error
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def _move(self) -> None:
-        is_here = self.path.resolve() == Path.cwd()
-        if self.path.is_dir() and not is_here and not any(self.path.iterdir()):
-            self.path.rmdir()
-        if not self.path.exists():
-            self.work.replace(self.path)
+        if self._is_replaced and self._whole.is_dir() and not any(self._whole.iterdir()):
+            self._whole.rmdir()
+        if self._is_replaced and not self._whole.exists():
+            self.work.replace(self._whole)
             return
         for source in sorted(self.work.rglob("*")):
-            target = self.path / source.relative_to(self.work)
+            target = self._whole / source.relative_to(self.work)
             if source.is_dir():
                 target.mkdir(exist_ok=True)
             else:
                 source.replace(target)
+
+
+def _can_be_replaced(folder: Path) -> bool:
+    """Whether an existing folder may be removed and made anew: nothing rests on it."""
+    is_used = folder.is_mount() or folder == Path.cwd()
+    return not is_used and os.access(folder.parent, os.W_OK | os.X_OK)
+
+
+def _require_writable(folder: Path, name: str) -> None:
+    """Tell now, not once the results are there.
+
+    Raises:
+        PermissionError: files can't be made there.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{name}: {folder} can't be written: name another folder with --out")

@@ -99,6 +99,12 @@ class CameraRecording:
         Raises:
             BagError: damaged data, when it is reached.
         """
+        # Only pictures tell how stamps and recording go together: a camera_info may have been sent
+        # once, long before, or without a stamp.
+        picture = next(self._bag.records(self.image_topic), None)
+        delay_ns = 0 if picture is None else picture.recorded_ns - picture.stamp_ns
+        self.counts_on_stamps = abs(delay_ns) > PLAUSIBLE_DELAY_NS
+        shift_ns = delay_ns if self.counts_on_stamps else 0
         topics = [self.image_topic]
         if self.camera_info_topic:
             # A picture that was recorded before its camera_info is to have one nevertheless.
@@ -106,14 +112,11 @@ class CameraRecording:
             topics.append(self.camera_info_topic)
         else:
             first = None
-        index, shift_ns = 0, None
+        index = 0
         for record in self._bag.records(*topics):
-            if shift_ns is None:
-                delay_ns = record.recorded_ns - record.stamp_ns
-                self.counts_on_stamps = abs(delay_ns) > PLAUSIBLE_DELAY_NS
-                shift_ns = delay_ns if self.counts_on_stamps else 0
-                if first is not None:
-                    yield _played(first, False, index, record.recorded_ns - shift_ns)
+            if first is not None:
+                yield _played(first, False, index, record.recorded_ns - shift_ns)
+                first = None
             is_image = record.topic == self.image_topic
             yield _played(record, is_image, index, record.recorded_ns - shift_ns)
             index += is_image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,7 @@ def split_sources(
             same source on both sides, or nothing left to learn from.
         DatasetError: a folder that holds no data set.
     """
-    if _is_number(validation):
+    if _is_share(validation, datasets):
         split = _split_share(datasets, float(validation), seed, option)
     elif (Path(validation).expanduser() / "manifest.json").exists():
         split = Split(list(datasets), [Dataset(Path(validation).expanduser())])
@@ -134,9 +135,9 @@ def evenly(count: int, limit: int) -> list[int]:
     return places
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
+def _is_share(text: str, datasets: Sequence[Dataset]) -> bool:
+    """A number; but a recording may be called 20240601, or 2024_06_01, which float() takes too."""
+    named = {name.strip() for name in text.split(",")}
+    if named & {name for dataset in datasets for name in sources_of(dataset)}:
         return False
-    return True
+    return re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", text, re.I) is not None

@@ -21,7 +21,7 @@ settings = SampleSettings()
 for bag in sys.argv[2:]:
     out = Path(sys.argv[1]) / Path(bag).name
     with DatasetWriter(out, dense=False, options=dataset_options(settings)) as writer:
-        (recording,), _ = name_recordings([bag], {})
+        (recording,), _ = name_recordings([bag], {}, SampleSettings())
         info = build_source(recording, writer, settings, 5, lambda done, total: None)
     print(info["samples"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import struct
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from dpt_ros.bags.dataset import Dataset, DatasetWriter
+from dpt_ros.bags.importers.foreign import read_rgb
 from dpt_ros.cli.main import main
 
 SECOND = 1_000_000_000
@@ -61,6 +63,31 @@ def test_goes_on_where_it_stopped(bags, tmp_path, capsys):
     assert Dataset(out).select(["drive_1"]).fingerprint == before
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in images.items())
     assert len(Dataset(out)) == 6
+
+
+def test_a_finished_bag_is_not_taken_for_one_with_other_options(bags, tmp_path, capsys):
+    """A mask drawn after a look at the overlays, or an edited file, is to change something."""
+    out, file = tmp_path / "out", tmp_path / "transforms.yaml"
+    line = "  - {parent: lidar, child: camera, translation_m: [0.1, 0, 0], "
+    file.write_text("transforms:\n" + line + "rotation_rpy_rad: [-1.5708, 0, -1.5708]}\n")
+    given = ["--transforms", str(file)]
+    assert build(out, bags[0], more=given) == 0
+    mask = ["--body-polygon", "0 0, 9 0, 9 9"]
+    assert build(out, bags[0], more=[*given, *mask]) == 1
+    assert "drive_1 is finished already, with body_polygon" in capsys.readouterr().err
+    assert build(out, bags[1], more=[*given, *mask]) == 0
+    file.write_text(file.read_text().replace("0.1", "0.2"))
+    assert build(out, bags[0], more=given) == 1
+    assert "transforms_sha256" in capsys.readouterr().err
+
+
+def test_a_data_set_without_a_source_takes_other_options(bags, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert build(out, bags[0], more=["--min-points", "100000"]) == 1
+    assert build(out, bags[0], more=["--min-points", "60"]) == 0
+    assert Dataset(out).options["min_points"] == 60
+    assert build(out, bags[1], more=["--min-points", "70"]) == 1
+    assert "min_points 60, not 70" in capsys.readouterr().err
 
 
 def test_a_killed_build_keeps_the_finished_bags(bags, tmp_path, monkeypatch, capsys):
@@ -193,6 +220,22 @@ def test_imports_folders(tmp_path, capsys):
     assert (Dataset(out)[1].depth_m == 3.0).all()
     assert main(words) == 0
     assert "a: is finished already" in capsys.readouterr().out
+    camera.write_text(camera.read_text().replace("[20,", "[30,"))
+    assert main(words) == 1
+    assert "a is finished already, with camera" in capsys.readouterr().err
+
+
+def test_a_picture_is_taken_as_the_sensor_saw_it(tmp_path):
+    """Depth knows nothing of the orientation that a JPEG notes; here: upside down."""
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8] = 255
+    data = cv2.imencode(".jpg", pixels)[1].tobytes()
+    orientation = struct.pack("<HHII", 0x0112, 3, 1, 3)
+    tiff = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + orientation + bytes(4)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(tiff) + 2) + tiff + data[2:])
+    assert cv2.imread(str(path))[0, 0, 0] < 20, "OpenCV itself turns it"
+    assert read_rgb(path)[0, 0, 0] > 235
 
 
 @pytest.mark.skipif(not KITTI.is_dir(), reason="the KITTI bags are not there")

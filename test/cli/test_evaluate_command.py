@@ -111,6 +111,19 @@ def test_a_bag_is_scored_as_by_hand(drive, checkpoint, tmp_path, capsys, real_re
     assert not list(out.rglob("*.part"))
 
 
+@pytest.mark.parametrize(
+    ("first", "count"), [("zero-shot", 4 + 3), ("nyu", 2 + 3)], ids=["no metres", "no frame"]
+)
+def test_the_report_is_about_a_protocol_that_scored(
+    drive, checkpoint, tmp_path, real_report, first, count
+):
+    """`zero-shot` scores no metres, and `nyu` no picture of this size; `full` does both."""
+    metres = calibration(tmp_path / "calibration.yaml", checkpoint, 0.01, 0.2)
+    protocols = ["--protocol", first, "--protocol", "full"]
+    assert evaluate(checkpoint, drive, "--calibration", metres, *protocols, out=tmp_path / "o") == 0
+    assert (tmp_path / "o" / "report.html").read_text().count("<svg") == count
+
+
 def test_the_second_time_only_scores(drive, checkpoint, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert evaluate(checkpoint, drive, out=out) == 0
@@ -217,6 +230,17 @@ def test_without_lidar_there_are_pictures_and_it_is_said(
     assert "has no LiDAR" in report and report.count("<img") == 2 * 3
     told = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert told["inputs"][0]["frames"] == 3 and told["inputs"][0]["frames_with_truth"] == 0
+
+
+def test_a_picture_that_was_sent_twice_is_counted(checkpoint, tmp_path, recordings):
+    messages = without(recordings.drive(STAMPS), "/points")
+    twice = [item for item in messages if item[0] == "/camera/image_raw"][-1]
+    again = (twice[0], twice[1] + 1000, twice[2])
+    bag = recordings.write_bag(tmp_path / "camera_only", [*messages, again])
+    assert evaluate(checkpoint, bag, out=tmp_path / "out") == 0
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert told["inputs"][0]["frames"] == 3
+    assert sum(told["inputs"][0]["rejected"].values()) == 1
 
 
 @pytest.mark.parametrize("missing", ["/camera/camera_info", "/camera/image_raw"])

@@ -26,6 +26,16 @@ def test_depth_that_changes_by_two_percent_flickers_by_two_percent():
     assert found["median"] == pytest.approx(np.log(1.02), rel=1e-5)
 
 
+def test_a_frame_without_metres_in_between_loses_nothing():
+    flicker = Flicker()
+    values = ((2.0, True), (2.04, True), (0.5, False), (0.55, False), (2.0, True))
+    for index, (depth, is_metric) in enumerate(values):
+        flicker.add(index * SECOND // 10, grey(100), metres(depth), None, is_metric)
+    found = flicker.summary()
+    assert (found["pairs"], found["of"][:5]) == (1, "depth")
+    assert found["median"] == pytest.approx(np.log(1.02), rel=1e-5)
+
+
 def test_what_moves_in_the_picture_or_in_truth_is_left_out():
     """Left half: brightness jumps. Right half: its lower part's truth moves away."""
     first, second = grey(100), grey(100)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -7,6 +10,7 @@ import yaml
 from dpt_ros.bags.dataset import sample_id
 from dpt_ros.bags.sample_settings import SampleSettings
 from dpt_ros.bags.topics import SensorTopics
+from dpt_ros.evaluation import joining
 from dpt_ros.evaluation.error_points import error_points
 from dpt_ros.evaluation.joining import ANSWER_PATIENCE_NS, PATIENCE_NS, LiveJoin
 from dpt_ros.evaluation.live import SPREAD_FRAMES, WORST_FRAMES, LiveEvaluation, LiveFrame
@@ -207,6 +211,30 @@ def test_a_file_of_transforms_wins_against_those_that_come(recordings, tmp_path)
     np.testing.assert_array_equal(depths[0], depths[1])
 
 
+def test_depth_that_comes_seconds_late_finds_its_picture(recordings):
+    """30 Hz, and a network that takes 4 s: 120 pictures wait by then."""
+    join = new_join(recordings, with_depth=False)
+    stamps = [START + index * 33_333_333 for index in range(130)]
+    done = []
+    for stamp in stamps:
+        image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+        done += join.add(TOPICS.image, image, 0.0)
+    assert done == []
+    done += join.add_answer(answer(recordings, stamps[9], 0.5), False, 1.0)
+    assert [item.stamp_ns for item in done if item.inverse_depth is not None] == [stamps[9]]
+
+
+def test_pictures_that_take_too_much_memory_are_given_up_and_it_is_said(recordings, monkeypatch):
+    monkeypatch.setattr(joining, "MOST_BYTES", 10 * 24 * 32 * 3)
+    join = new_join(recordings, with_depth=False)
+    done = []
+    for index in range(12):
+        image = recordings.image(START + index * STEP, np.zeros((24, 32, 3), np.uint8))
+        done += join.add(TOPICS.image, image, 0.0)
+    assert [item.stamp_ns for item in done] == [START, START + STEP]
+    assert any("the oldest went without" in text for text in join.warnings)
+
+
 def test_latencies_are_told_in_seconds_that_pass(recordings, tmp_path):
     settings = LiveSettings(model="dpt_tiny", rate=0.5, samples=SampleSettings(min_points=1))
     session = LiveSession(settings, TOPICS)
@@ -315,3 +343,43 @@ def test_the_folder_that_one_is_in_can_be_the_output(tmp_path, monkeypatch):
     with OutputFolder(".") as folder:
         (folder.work / "a.txt").write_text("a")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["to a folder", "to nothing yet"])
+def test_an_output_folder_may_be_a_link(tmp_path, is_there):
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "results", tmp_path / "out"
+    if is_there:
+        target.mkdir()
+    link.symlink_to(target)
+    with OutputFolder(link) as folder:
+        (folder.work / "a").write_text("1")
+    assert link.is_symlink() and (link / "a").read_text() == "1"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_output_folder_may_be_a_mount_point(tmp_path, monkeypatch):
+    """It can't be removed, and what lies beside it is on another disk."""
+    path = tmp_path / "out"
+    path.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == path)
+    monkeypatch.setattr(Path, "rmdir", lambda _: pytest.fail("a mount point is not removed"))
+    with OutputFolder(path) as folder:
+        assert folder.work.parent == path
+        (folder.work / "sub").mkdir()
+        (folder.work / "sub" / "a").write_text("1")
+    assert [p.name for p in path.iterdir()] == ["sub"] and (path / "sub" / "a").read_text() == "1"
+
+
+def test_results_that_cannot_be_moved_are_kept(tmp_path):
+    path = tmp_path / "out"
+    with pytest.raises(OSError, match=r"they are in .*\.part"), OutputFolder(path) as folder:
+        (folder.work / "a").write_text("1")
+        path.write_text("in the way")
+    assert (folder.work / "a").read_text() == "1"
+
+
+def test_a_place_that_cannot_be_written_is_told_beforehand(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    with pytest.raises(PermissionError, match="name another folder"):
+        OutputFolder(tmp_path / "new" / "out")

@@ -167,6 +167,18 @@ def test_pictures_are_due_when_they_were_recorded_if_that_can_be(
     assert not messages[0].is_image  # the first camera_info comes before the first picture
 
 
+def test_a_camera_info_sent_long_before_moves_no_picture(tmp_path: Path, recordings: Any) -> None:
+    stamps = [START + index * STEP for index in range(3)]
+    drive = [item for item in recordings.drive(stamps) if item[0] != "/camera/camera_info"]
+    info = recordings.info(START - 600 * 10**9, 32, 24, 20.0)
+    bag = recordings.write_bag(tmp_path / "bag", [("/camera/camera_info", START - 1, info), *drive])
+    with CameraRecording(bag) as recording:
+        messages = list(recording.messages())
+        assert recording.counts_on_stamps is False
+    assert [message.is_image for message in messages] == [False, False, True, True, True]
+    assert [message.due_ns for message in messages[2:]] == stamps
+
+
 def test_of_a_recording_that_is_cut_off_the_whole_part_is_played(
     tmp_path: Path, recordings: Any
 ) -> None:

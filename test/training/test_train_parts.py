@@ -108,6 +108,16 @@ def test_named_sources_and_a_folder_are_held_out(dense_dataset, tmp_path, write_
         split_sources([dense_dataset], "d", seed=0)
 
 
+def test_recordings_named_like_numbers_are_held_out_by_name(tmp_path, write_dataset):
+    """`float` takes both for numbers."""
+    dataset = Dataset(write_dataset(tmp_path / "days", ("2024_06_01", "20240602")))
+    for name in ("2024_06_01", "20240602"):
+        split = split_sources([dataset], name, seed=0)
+        assert [sources_of(data) for data in split.validation] == [[name]]
+    with pytest.raises(ConfigError, match=r"got 1\.5, expected a share"):
+        split_sources([dataset], "1.5", seed=0)
+
+
 def test_nothing_is_both_learned_from_and_held_out(dense_dataset):
     with pytest.raises(ConfigError, match="learned from and held out: a, b, c"):
         split_sources([dense_dataset], str(dense_dataset.folder), seed=0)

@@ -72,7 +72,8 @@ def find_folder(
                 continue
             yield Sample(sample_id(name, stamp_ns), name, stamp_ns, rgb, depth_m, camera)
 
-    return ForeignSource(name, folder, len(pictures), read)
+    options = {"images": images, "depth": depth, "camera": asdict(camera)}
+    return ForeignSource(name, folder, len(pictures), read, options)
 
 
 def _stamps(stems: list[str]) -> list[int]:

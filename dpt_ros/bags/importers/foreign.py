@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,14 @@ class ForeignSource:
         path: where it is.
         total: how many pictures it has.
         read: yields its samples and counts what was rejected.
+        options: what it is read with, beside what is one for the whole data set.
     """
 
     name: str
     path: Path
     total: int
     read: Callable[[Tally], Iterator[Sample]]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def import_source(
@@ -72,13 +74,17 @@ def import_source(
             for reason, count in tally.rejected.most_common()
         )
         raise ForeignDataError(f"{source.path} gave no sample: {reasons or 'it has no pictures'}")
-    info = {"path": str(source.path.absolute()), **tally.info}
+    told = {"path": str(source.path.absolute()), "options": dict(source.options)}
+    info = {**told, **tally.info}
     writer.finish_source(source.name, info)
     on_progress(source.total, source.total)
     return {**info, "samples": tally.samples}
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8] | None:
-    """A picture as uint8 [H, W, 3]; None where it can't be decoded."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    """A picture as uint8 [H, W, 3], as the sensor saw it; None where it can't be decoded.
+
+    An orientation noted in the file is not applied: camera and depth know nothing of it.
+    """
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

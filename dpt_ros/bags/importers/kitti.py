@@ -48,7 +48,7 @@ def find_kitti(
     Raises:
         ForeignDataError: neither layout is found.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser().absolute()  # `.` has a name and a parent, too
     settings = settings or LidarSettings()
     points = [
         p
