@@ -45,7 +45,9 @@ def generate_launch_description() -> LaunchDescription:
             description="YAML file with the node's parameters; the arguments below override it",
         ),
         DeclareLaunchArgument(
-            "use_sim_time", default_value="false", description="true: take time from /clock"
+            "use_sim_time",
+            default_value="",
+            description="true: take time from /clock; without it as params_file says",
         ),
         DeclareLaunchArgument(
             "log_level", default_value="info", description="debug, info, warn, error or fatal"
@@ -110,16 +112,17 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
     if value_of("rectified"):
         rectified = ParameterValue(LaunchConfiguration("rectified"), value_type=bool)
         parameters["rectified"] = rectified
-    use_sim_time = {
-        "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    }
+    clock = {}
+    if value_of("use_sim_time"):
+        use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+        clock["use_sim_time"] = use_sim_time
     ros_arguments = ["--log-level", value_of("log_level")]
     node = Node(
         package="dpt_ros",
         executable="depth_node",
         name="dpt",
         namespace=value_of("namespace"),
-        parameters=[ParameterFile(params_file), parameters, use_sim_time],
+        parameters=[ParameterFile(params_file), parameters | clock],
         remappings=[("image_rect", image), ("camera_info", camera_info)],
         ros_arguments=ros_arguments,
         output="screen",
@@ -134,7 +137,7 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
             *("-d", str(share / "config" / "dpt_ros.rviz")),
             *("-f", value_of("rviz_frame")),
         ],
-        parameters=[use_sim_time],
+        parameters=[clock],
         remappings=[
             ("/image_rect", image if image.startswith("/") else f"{root}/{image}"),
             ("/lidar/points", value_of("lidar")),

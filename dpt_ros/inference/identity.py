@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpt_ros.geometry.scale_shift import ScaleShift
-from dpt_ros.model.cards import ModelCard, load_card
+from dpt_ros.model.cards import ModelCard, list_cards, load_card
 from dpt_ros.model.checkpoint_files import HUGGING_FACE_FILES
 from dpt_ros.model.checkpoints import file_sha256, read_card
 from dpt_ros.model.input_transform import InputTransform
+from dpt_ros.model.integrity import CheckpointError
 from dpt_ros.model.weights import find_weights
 
 
@@ -56,13 +57,30 @@ class ModelIdentity:
 
 
 def card_for(card: ModelCard, path: Path) -> ModelCard:
-    """The card embedded in a .safetensors file, under the name asked for; else `card`."""
-    if path.suffix != ".safetensors":
-        return card
-    embedded = read_card(path)
+    """The card embedded in a .safetensors file, under the name asked for; else `card`.
+
+    Raises:
+        CheckpointError: the file is one of another card, which means something else by its output.
+    """
+    embedded = read_card(path) if path.suffix == ".safetensors" else None
     if embedded is None:
+        _refuse_file_of_another(card, path)
         return card
     return dataclasses.replace(card, input=embedded.input, output=embedded.output)
+
+
+def _refuse_file_of_another(card: ModelCard, path: Path) -> None:
+    """Their structures are alike, so that nothing else would show it."""
+    cards = {known.name: known for known in list_cards()}
+    if card.name not in cards or path.name == card.file:
+        return
+    for other in cards.values():
+        if path.name == other.file and (other.input, other.output) != (card.input, card.output):
+            raise CheckpointError(
+                f"{path}: is the weights file of {other.name}, whose input or output differs from "
+                f"that of {card.name}: take {other.name} as the model, or give the file another "
+                "name if it is your own"
+            )
 
 
 def metric_scale_shift(card: ModelCard | None) -> ScaleShift | None:

@@ -193,9 +193,10 @@ def _position(
         return 0, int(length) if length is not None else None
     content_range = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
-    total = int(match[2]) if match and match[2] != "*" else record.get("size")
-    same = record.get("version") in (None, _version(response))
-    if not match or int(match[1]) != have or total != record.get("size") or not same:
+    known = record.get("size")  # None where the first answer did not tell
+    total = int(match[2]) if match and match[2] != "*" else known
+    same = record.get("version") in (None, _version(response)) and known in (None, total)
+    if not match or int(match[1]) != have or not same:
         discard(part)
         raise _InterruptedError("the file on the server changed")
     return have, total

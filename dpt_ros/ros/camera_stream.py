@@ -87,12 +87,13 @@ class CameraStream:
     def unsubscribe(self) -> None:
         """Listen no more, and drop what was not taken."""
         for subscription in self._subscriptions:
+            # Publishers, and what does not fit them, stay.
+            self.qos_trouble.pop(subscription.topic_name, None)
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
         self.mailbox.take()
         self.camera.forget()
         self.stamps.forget()
-        self.qos_trouble.clear()
 
     def forget_clock(self) -> None:
         """The node's clock jumped: what was measured against it says nothing any more."""

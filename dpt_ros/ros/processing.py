@@ -195,7 +195,9 @@ class Processor:
         """Run those that want the network as one batch; if it fails, each for itself."""
         images = [image for image in prepared if image.wanted & FROM_NETWORK]
         for image in prepared:
-            if image.wanted and not image.wanted & FROM_NETWORK:  # depth/camera_info alone
+            if not image.wanted:  # nothing of what is listened to can be published: see why_not
+                image.stream.statistics.count("not wanted")
+            elif not image.wanted & FROM_NETWORK:  # depth/camera_info alone
                 self._publish(image, FrameOutputs(), image.decoded_s)
         if not images:
             return

@@ -46,23 +46,18 @@ def output_profile() -> QoSProfile:
 def overriding_options() -> QoSOverridingOptions:
     """The policies a user may override with `qos_overrides.TOPIC.publisher.reliability`, ..."""
     return QoSOverridingOptions(
-        policy_kinds=(
-            QoSPolicyKind.HISTORY,
-            QoSPolicyKind.DEPTH,
-            QoSPolicyKind.RELIABILITY,
-            QoSPolicyKind.DURABILITY,
-        )
+        policy_kinds=[getattr(QoSPolicyKind, policy.upper()) for policy in _OVERRIDABLE]
     )
 
 
 def subscription_mismatch(topic: str, policy: str, profile: QoSProfile) -> str:
     """What to do when a publisher on `topic` offers less than this node's subscription asks."""
     asked = _value_of(profile, policy)
+    weakest = _WEAKEST.get(policy, "what the publisher offers")
     return (
         f"QoS mismatch on {topic}: a publisher offers less than the {policy} {asked} that this "
-        "node asks for, so its messages do not arrive; "
-        f"set the parameter qos_overrides.{topic}.subscription.{policy} to "
-        f"{_WEAKEST.get(policy, 'what the publisher offers')}"
+        f"node asks for, so its messages do not arrive; publish with {policy} {asked}"
+        f"{_override(f'{topic}.subscription', policy, weakest)}"
     )
 
 
@@ -72,8 +67,8 @@ def publisher_mismatch(topic: str, policy: str, profile: QoSProfile) -> str:
     strongest = _STRONGEST.get(policy, "what the subscriber asks for")
     return (
         f"QoS mismatch on {topic}: a subscriber asks for more than the {policy} {offered} that "
-        f"this node offers, so it receives nothing; subscribe with {policy} {offered}, or set "
-        f"the parameter qos_overrides.{topic}.publisher.{policy} to {strongest}"
+        f"this node offers, so it receives nothing; subscribe with {policy} {offered}"
+        f"{_override(f'{topic}.publisher', policy, strongest)}"
     )
 
 
@@ -104,6 +99,14 @@ def publisher_callbacks(
     return PublisherEventCallbacks(incompatible_qos=incompatible)
 
 
+def _override(end: str, policy: str, value: str) -> str:
+    """What else helps; rclpy reads these parameters when the node starts, and never again."""
+    if policy not in _OVERRIDABLE:
+        return ""
+    return f", or start the node with the parameter qos_overrides.{end}.{policy} set to {value}"
+
+
+_OVERRIDABLE = ("history", "depth", "reliability", "durability")
 _WEAKEST = {"reliability": "best_effort", "durability": "volatile"}
 _STRONGEST = {"reliability": "reliable", "durability": "transient_local"}
 

@@ -71,6 +71,22 @@ def test_a_flat_or_empty_image_has_one_colour(value: float):
     assert len(colors.reshape(-1, 3).unique(dim=0)) == 1
 
 
+@pytest.mark.parametrize("most", [0.0, 3.0])
+def test_the_little_that_is_near_stands_out_from_a_picture_of_one_value(most: float):
+    inverse_depth = torch.full((1, 48, 64), most)
+    inverse_depth[0, 10, 10], inverse_depth[0, 20, 20], inverse_depth[0, 30, 30] = 10.0, 1e6, -1.0
+    colors = colorize(inverse_depth, ColormapSettings("gray"))[0, ..., 0]
+    assert (colors[10, 10], colors[20, 20]) == (255, 255)
+    assert (colors == 0).sum() == 48 * 64 - 2
+
+
+@pytest.mark.parametrize("shape", [(1, 8192), (2, 16384), (20000, 1)])
+def test_a_line_has_colours_too(shape: tuple[int, int]):
+    ramp = torch.arange(float(shape[0] * shape[1])).reshape(1, *shape)
+    assert torch.isfinite(color_range(ramp, ColormapSettings())).all()
+    assert len(colorize(ramp, ColormapSettings("gray")).unique()) == 256
+
+
 def test_the_input_is_left_as_it_is():
     inverse_depth = torch.rand(1, 8, 8)
     before = inverse_depth.clone()

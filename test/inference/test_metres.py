@@ -8,14 +8,29 @@ import pytest
 
 from dpt_ros.geometry.calibration import CalibrationError
 from dpt_ros.inference import metres
+from dpt_ros.inference.identity import ModelIdentity
 from dpt_ros.inference.metres import find_calibration
-from dpt_ros.model.cards import list_cards
+from dpt_ros.model.cards import list_cards, load_card
+from dpt_ros.model.integrity import CheckpointError
 
 
 @pytest.fixture
 def models(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(metres, "cards_folder", lambda: tmp_path)
     return tmp_path
+
+
+def test_the_weights_file_of_another_card_is_refused(tmp_path):
+    """Hybrid's public files have one structure; KITTI's scale makes no metres of MiDaS's output."""
+    for name, other in (("dpt_hybrid_kitti", "dpt_hybrid"), ("dpt_hybrid", "dpt_hybrid_nyu")):
+        path = tmp_path / load_card(other).file
+        path.write_bytes(b"weights")
+        with pytest.raises(CheckpointError, match=f"take {other} as the model"):
+            ModelIdentity.of(name, path)
+        assert ModelIdentity.of(other, path).card == load_card(other)
+    mine = tmp_path / "mine.pt"
+    mine.write_bytes(b"weights")
+    assert ModelIdentity.of("dpt_hybrid_kitti", mine).metric_scale_shift is not None
 
 
 def test_bundled_means_the_calibration_beside_the_card(models):

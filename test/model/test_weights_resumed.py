@@ -60,6 +60,16 @@ def test_a_server_that_goes_away_leaves_what_came(site: Site, folder: Path) -> N
     assert site.requests[-1][1] == f"bytes={HALF}-"
 
 
+def test_a_first_answer_without_a_length_is_continued(
+    site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As proxies send; the size comes with the answer to the second request."""
+    monkeypatch.setattr(download_module, "TIMEOUT_S", 0.2)
+    site.with_length, site.hang_after = False, HALF
+    assert pull(make_card(site.url)).read_bytes() == CONTENT
+    assert [wanted for _, wanted in site.requests] == [None, f"bytes={HALF}-"]
+
+
 def test_a_server_that_ignores_range_sends_all(site: Site, folder: Path) -> None:
     begin(site, folder)
     site.obeys_range = False

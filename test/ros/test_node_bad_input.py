@@ -185,6 +185,33 @@ def test_a_calibration_is_not_used_for_another_network_size(
     assert not peer.received(DEPTH)
 
 
+def test_pictures_that_nothing_can_be_published_for_are_counted(
+    node: Any, peer: Any, ears: Any, show: Any
+) -> None:
+    """Of depth alone somebody listens, and no calibration fits: every picture has an end."""
+
+    def counts(status: Any) -> dict[str, int]:
+        ends = ("published", "overwritten", "stale", "undecodable", "failed", "not wanted")
+        values = values_of(status)
+        return {name: int(values[f"{name} frames"]) for name in ("received", *ends)}
+
+    ears(DEPTH)
+    before = counts(peer.status("dpt: camera"))
+
+    def is_counted(status: Any) -> bool:
+        show(picture(5, height=64, width=256))
+        now = counts(status)
+        is_explained = "not published: depth" in values_of(status)
+        return is_explained and now["not wanted"] > before["not wanted"]
+
+    def is_balanced(status: Any) -> bool:
+        new = {name: count - before[name] for name, count in counts(status).items()}
+        return new.pop("received") == sum(new.values())
+
+    peer.status("dpt: camera", is_counted)
+    peer.status("dpt: camera", is_balanced)
+
+
 def test_a_failed_inference_is_an_error_and_the_next_picture_is_served(
     node: Any,
     peer: Any,
@@ -220,6 +247,11 @@ def test_a_subscriber_with_other_quality_of_service_is_told_of(node: Any, peer: 
     peer.listen("/dpt/color/image", Image, latched)
     try:
         peer.wait_until(lambda: "QoS mismatch on /dpt/color/image" in node.log, "the warning")
+        status = peer.status("dpt: camera")
+        assert "durability volatile" in values_of(status)["QoS mismatch"]
+        # DDS tells of it once; publishers stay, and so does what does not fit them.
+        peer.change_state("deactivate")
+        peer.change_state("activate")
         status = peer.status("dpt: camera")
         assert "durability volatile" in values_of(status)["QoS mismatch"]
     finally:
