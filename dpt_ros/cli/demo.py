@@ -37,7 +37,9 @@ _POINTS_S = 3.0
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command's options."""
-    from dpt_ros.cli.predict import add_model_options, add_source_options
+    from dpt_ros.cli.options import add_settings
+    from dpt_ros.cli.predict import add_source_options
+    from dpt_ros.inference.settings import InferenceSettings
 
     parser = subparsers.add_parser(
         "demo",
@@ -51,7 +53,11 @@ def add_parser(subparsers: Any) -> None:
         "input", nargs="?", help="picture, folder of pictures, video, or rosbag2 (default: a drive)"
     )
     parser.add_argument("--out", default="demo_output", help="output folder (default: %(default)s)")
-    add_model_options(parser)
+    parser.add_argument(
+        "--model",
+        help="name of the model (default: dpt_tiny for the drive, dpt_hybrid for an input)",
+    )
+    add_settings(parser, InferenceSettings, leave_out=("model",))
     add_source_options(parser)
     parser.add_argument("--calibration", default="", help="calibration.yaml for metres, or bundled")
     parser.add_argument(
@@ -64,8 +70,7 @@ def add_parser(subparsers: Any) -> None:
     drive.add_argument("--seed", type=int, default=0, help="another seed is another world")
     drive.add_argument("--seconds", type=float, default=24.0, help="length (default: %(default)s)")
     drive.add_argument("--rate", type=float, default=4.0, help="pictures a second (%(default)s)")
-    # The model depends on the input.
-    parser.set_defaults(func=run, model=None)
+    parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -109,7 +109,7 @@ def _drive(
     from dpt_ros.ros.node_process import NodeError, NodeProcess
     from dpt_ros.ros.watcher import CLOUD, IMAGE, Watcher
 
-    node_only = {"device": options.device, "precision": options.precision}
+    node_only = {name: getattr(options, name) for name in ("device", "precision", "compile")}
     robot_arguments = ["--kind", options.kind, "--seed", str(options.seed)]
     robot_arguments += ["--seconds", str(options.seconds), "--rate", str(options.rate)]
     topics = {

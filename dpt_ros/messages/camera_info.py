@@ -209,6 +209,11 @@ def _calibrated_matrix(info: Any, rectified: bool) -> NDArray[np.float64]:
     """P [3,4] (rectified) or K [3,3] of the full sensor."""
     name, values = ("P", info.p) if rectified else ("K", info.k)
     matrix: NDArray[np.float64] = np.array(values, np.float64).reshape(3, -1)
+    if info.k[0] == 0 and matrix[0, 0] != 0:
+        raise UncalibratedCameraError(
+            "camera_info is uncalibrated: K[0] is 0, which says so, although P is set; calibrate "
+            "the camera (camera_calibration) and publish the result, K too"
+        )
     if matrix[0, 0] == 0 or matrix[1, 1] == 0:
         remedy = "calibrate the camera (camera_calibration) and publish the result"
         if rectified and info.k[0] != 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,8 @@ from dpt_ros.model.integrity import (
     file_sha256,
     install_file,
 )
+
+_log = logging.getLogger(__name__)
 
 __all__ = [
     "CheckpointError",
@@ -235,6 +238,13 @@ def _check_hugging_face(stored: StoredCheckpoint, configuration: DPTConfiguratio
         raise CheckpointError(
             f"{stored.path}: config.json says readout_type {readout!r}; the network has readout "
             f"{configuration.readout!r}: create it with readout={readout!r}"
+        )
+    epsilon = config.get("layer_norm_eps", configuration.layer_norm_eps)
+    if epsilon != configuration.layer_norm_eps:
+        _log.info(
+            "%s: config.json says layer_norm_eps %g; %g is taken, with which the public weights "
+            "were trained (for the numbers of transformers: create_model(layer_norm_eps=%g))",
+            *(stored.path, epsilon, configuration.layer_norm_eps, epsilon),
         )
     # What no tensor's shape tells; a file may leave out what is as in transformers' own default.
     taps = list(configuration.taps)

@@ -25,6 +25,7 @@ from dpt_ros.inference import DepthPredictor, InferenceError
 from dpt_ros.metrics import METRICS, depth_metrics
 from dpt_ros.model.cards import ModelCard
 from dpt_ros.model.dpt import DPT
+from dpt_ros.training.monitor import shown
 from dpt_ros.training.split import evenly_chosen
 
 _log = logging.getLogger(__name__)
@@ -84,9 +85,10 @@ def compare_models(
         predictor = DepthPredictor(copy.deepcopy(model), card, device=device, precision="float32")
         aligned: dict[str, ScaleShift | None] = {PER_FRAME: None}
         for number, (part, datasets) in enumerate(parts.items()):
+            chosen = evenly_chosen(datasets, samples)
             pairs = [
                 _pairs(predictor, datasets[which], index)
-                for which, index in evenly_chosen(datasets, samples)
+                for which, index in shown(chosen, f"measure {name}, {part}")
             ]
             if number == 0:
                 aligned |= _fixed_alignments(pairs, predictor.metric_scale_shift)

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from dpt_ros.training.state import Progress
 
 _log = logging.getLogger(__name__)
+
+
+T = TypeVar("T")
+
+
+def shown(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+    """The same items, with a progress bar on standard error while they are gone through."""
+    from tqdm import tqdm
+
+    bar: Iterable[T] = tqdm(
+        items, desc=what, total=total, unit="frame", file=sys.stderr, dynamic_ncols=True
+    )
+    return bar
 
 
 class ProgressMonitor:

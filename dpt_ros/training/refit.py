@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from dpt_ros.training.fit import FitResult, fit_dataset
 from dpt_ros.training.fit_pairs import find_view
 from dpt_ros.training.fit_settings import FitSettings
 from dpt_ros.training.fit_summary import summarise
+from dpt_ros.training.monitor import shown
 from dpt_ros.training.split import Split, sources_of
 
 _log = logging.getLogger(__name__)
@@ -79,7 +78,9 @@ def fit_again(
 def _fit_judged(predictor: DepthPredictor, dataset: Dataset, split: Split) -> FitResult:
     """Fit to a data set, judged by what the run held out; where nothing can, it says why."""
     whole, hold_out, why_not = _with_held_out(predictor, dataset, split)
-    result = fit_dataset(predictor, whole, FitSettings(hold_out=hold_out), _shown)
+    result = fit_dataset(
+        predictor, whole, FitSettings(hold_out=hold_out), lambda frames: shown(frames, "fit")
+    )
     if not why_not:
         return result
     result = dataclasses.replace(result, why_not_held_out=why_not)
@@ -114,10 +115,3 @@ def _with_held_out(
         whole = Dataset(dataset.folder).select([*sources_of(dataset), *held_out])
         return whole, ",".join(held_out), ""
     return dataset, "0", why_not
-
-
-def _shown(frames: Iterable[Any]) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    shown: Iterable[Any] = tqdm(frames, unit="frame", desc="fit", file=sys.stderr)
-    return shown

@@ -23,6 +23,7 @@ from dpt_ros.model.checkpoints import find_configuration, load_checkpoint, read_
 from dpt_ros.model.dpt import DPT, create_model
 from dpt_ros.model.weights import find_weights
 from dpt_ros.training.compare import average_fit, truth_pixels
+from dpt_ros.training.monitor import shown
 from dpt_ros.training.settings import parse_size
 from dpt_ros.training.split import evenly_chosen
 
@@ -126,7 +127,7 @@ def _average_fit(
     model = copy.deepcopy(start.model)
     predictor = DepthPredictor(model, start.card, device=device, precision="float32")
     pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
-    for sample in _readable(datasets, chosen):
+    for sample in shown(_readable(datasets, chosen), "first scale and shift", len(chosen)):
         places = truth_pixels(sample.depth_m)
         inverse_depth: NDArray[Any] = predictor.predict(sample.rgb)
         pairs.append((inverse_depth.reshape(-1)[places], sample.depth_m.reshape(-1)[places]))

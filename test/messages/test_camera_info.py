@@ -139,6 +139,12 @@ def test_uncalibrated_camera(family, rectified):
         camera_from_info(info, rectified)
 
 
+def test_a_focal_length_of_zero_in_k_means_uncalibrated_whatever_p_says(family):
+    info = family.camera_info(k=np.zeros(9))
+    with pytest.raises(UncalibratedCameraError, match=r"K\[0\] is 0"):
+        camera_from_info(info, rectified=True)
+
+
 def test_missing_p_says_so(family):
     info = family.camera_info(p=np.zeros(12))
     with pytest.raises(UncalibratedCameraError, match="K is set, so publish P too"):
