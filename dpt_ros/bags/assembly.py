@@ -114,7 +114,7 @@ class SampleAssembly:
             self._graph.add_message(message, is_static)
         except TransformError as error:
             self.tally.reject("transform that is none", str(error))
-        for name in self._graph.changed_static:
+        for name in self._graph.changed_static if is_static else ():
             self.tally.warn(f"the fixed transform {name} has two values: the later one is taken")
 
     def _begin(self, topics: SensorTopics) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from dpt_ros.bags.overlay import draw_overlay
 from dpt_ros.bags.reader import BagError
 from dpt_ros.bags.sample_settings import SampleSettings
 from dpt_ros.bags.samples import iterate_samples
-from dpt_ros.config import values_of
+from dpt_ros.config import load_yaml, values_of
 
 # What may differ from bag to bag of one data set: names, not choices.
 _OF_A_BAG = (
@@ -136,6 +137,7 @@ def build_source(
         BagError, ConfigError, TransformError, SampleError: see `samples.SampleStream`.
         DatasetError, OSError: it can't be written.
     """
+    options = {"transforms": settings.transforms, **_options_of_bag(settings)}
     stream = iterate_samples(recording.path, settings, recording.name)
     for index, sample in enumerate(stream):
         writer.add(sample)
@@ -143,17 +145,19 @@ def build_source(
         if overlays and index % every == 0:
             writer.add_overlay(sample.id, draw_overlay(sample.rgb, sample.depth_m))
         on_progress(stream.tally.scans_read, stream.tally.scans_total)
-    told = {"recording_sha256": recording.sha256, "options": _options_of_bag(settings)}
-    info = {**stream.info, **told}
+    info = {**stream.info, "recording_sha256": recording.sha256, "options": options}
     writer.finish_source(recording.name, info)
     on_progress(stream.tally.scans_total, stream.tally.scans_total)
     return {**info, "samples": stream.tally.samples}
 
 
 def _options_of_bag(settings: SampleSettings) -> dict[str, Any]:
-    """The settings that may differ from bag to bag; of a file of transforms, what is in it."""
+    """The settings that may differ from bag to bag; of a file of transforms, what is in it.
+
+    Raises:
+        ConfigError: that file can't be read.
+    """
     options = {k: v for k, v in values_of(settings).items() if k in _OF_A_BAG}
-    if settings.transforms:
-        path = Path(settings.transforms).expanduser()
-        options["transforms_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return options
+    file = options.pop("transforms")
+    content = json.dumps(load_yaml(file), sort_keys=True, default=str) if file else ""
+    return options | {"transforms_sha256": hashlib.sha256(content.encode()).hexdigest()}

@@ -176,11 +176,11 @@ class DatasetWriter:
 
     def __init__(self, folder: str | Path, *, dense: bool, options: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        wanted = {"dense": dense, "options": json.loads(json.dumps(dict(options)))}
+        self._wanted = {"dense": dense, "options": json.loads(json.dumps(dict(options)))}
         with told_if_full(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
-                self._begin(wanted)
+                self._begin()
         self._dense = dense
         self._ids: dict[str, set[str]] = {}
         self._parts: dict[str, BinaryIO] = {}
@@ -250,7 +250,7 @@ class DatasetWriter:
             info: what the manifest is to say of it; `samples` is filled in.
 
         Raises:
-            DatasetError: it is finished already.
+            DatasetError: it is finished already, or the data set has other options by now.
             OSError: it can't be written; a full disk says what to do.
         """
         with told_if_full(self.folder):
@@ -260,6 +260,7 @@ class DatasetWriter:
             with self._locked():
                 manifest = read_manifest(self.folder)
                 _refuse_finished(self.folder, name, manifest)
+                self._refuse_others(manifest)
                 with (self.folder / SAMPLES).open("r+b") as samples:
                     # What a killed process appended but never put into the manifest goes.
                     samples.truncate(manifest["samples_bytes"])
@@ -272,7 +273,7 @@ class DatasetWriter:
         self._parts.pop(name).close()
         del self._ids[name]
 
-    def _begin(self, wanted: Mapping[str, Any]) -> None:
+    def _begin(self) -> None:
         if not (self.folder / MANIFEST).exists():
             samples = self.folder / SAMPLES
             # A process that was killed before it wrote the manifest leaves an empty list.
@@ -284,14 +285,21 @@ class DatasetWriter:
                     "name an empty or a new folder"
                 )
             samples.write_bytes(b"")
-            self._write_manifest({"format": FORMAT, **wanted, "sources": {}, "samples_bytes": 0})
+            begun = {"format": FORMAT, **self._wanted, "sources": {}, "samples_bytes": 0}
+            self._write_manifest(begun)
             return
         manifest = read_manifest(self.folder)
-        if not manifest["sources"] and self._is_alone():
+        try:
+            self._refuse_others(manifest)
+        except DatasetError:
+            if manifest["sources"] or not self._is_alone():
+                raise
             # Nothing came of the options it was begun with.
-            self._write_manifest({**manifest, **wanted})
-            return
-        for key, value in wanted.items():
+            self._write_manifest({**manifest, **self._wanted})
+
+    def _refuse_others(self, manifest: Mapping[str, Any]) -> None:
+        """Refuse a data set that is made with other options than this writer's."""
+        for key, value in self._wanted.items():
             if manifest[key] != value:
                 raise DatasetError(
                     f"{self.folder} holds a data set with {_difference(key, manifest[key], value)}:"
@@ -362,9 +370,9 @@ def refuse_other_options(source: str, info: Mapping[str, Any], options: Mapping[
         DatasetError: they differ.
     """
     before = info.get("options", {})
-    shared = sorted({*before, *options} & set(before))
+    shared = set(before) & set(options)
     there = {name: before[name] for name in shared}
-    wanted = {name: json.loads(json.dumps(options.get(name))) for name in shared}
+    wanted = {name: json.loads(json.dumps(options[name])) for name in shared}
     if there != wanted:
         raise DatasetError(
             f"{source} is finished already, with {_difference('options', there, wanted)}: name "

@@ -87,9 +87,9 @@ class _Track:
 class TransformGraph:
     """Frames and the transforms between them, some fixed, some over time.
 
-    Of what contradicts each other, a file's transforms come before fixed ones, these before moving
-    ones, and odometry is heard only where nothing else connects its two frames: a drifting wheel
-    odometry and the filter that corrects it often share their frames' names.
+    There is one way between two frames: a transform counts only where those that come before it do
+    not connect its frames already. First come a file's, then fixed ones, then moving ones, last
+    odometry: a drifting wheel odometry and the filter that corrects it often share their frames.
     """
 
     def __init__(self) -> None:
@@ -112,19 +112,21 @@ class TransformGraph:
         """A fixed transform [4, 4]; it replaces what was known between the two frames."""
         matrix = np.asarray(transform_parent_child, np.float64)
         before = self._static.pop((parent, child), None)
-        if before is not None and not np.allclose(before, matrix, atol=1e-6):
+        # Nothing to tell where another transform stands in its place.
+        if (
+            before is not None
+            and self._edges.get((parent, child)) is before
+            and not np.allclose(before, matrix, atol=1e-6)
+        ):
             self.changed_static[f"{parent} <- {child}"] = None
         self._static.pop((child, parent), None)
         self._static[parent, child] = matrix
         self._rebuild()
 
     def override(self, transforms: Iterable[tuple[str, str, Matrices]]) -> None:
-        """Fixed transforms (parent, child, [4, 4]) that stand in place of all others.
+        """Fixed transforms (parent, child, [4, 4]) that win over all others, known or to come.
 
-        A frame has one parent, as in tf2: another one that the child has, or gets later, is left
-        out, whatever path there is through it. Where the parent given hangs below the child
-        already, the transform is the inverse of an edge of that tree, and it is the parent given
-        whose other parent is left out.
+        What contradicts them is left out, first of all another parent of a child given here.
         """
         self._override = [(p, c, np.asarray(matrix, np.float64)) for p, c, matrix in transforms]
         self._rebuild()
@@ -251,28 +253,45 @@ class TransformGraph:
             self._rebuild()
 
     def _rebuild(self) -> None:
-        """Choose the edges that count, of all that is known."""
-        edges: dict[tuple[str, str], Matrices | _Track] = dict(self._static)
-        for (parent, child), track in self._moving.items():
-            if (parent, child) not in edges and (child, parent) not in edges:
-                edges[parent, child] = track
-        recorded = list(edges)
-        for parent, child, _ in self._override:
-            moved = parent if _is_below(parent, child, recorded) else child
-            edges = {edge: value for edge, value in edges.items() if edge[1] != moved}
-        edges |= {(parent, child): matrix for parent, child, matrix in self._override}
-        self._connect(edges)
-        for (parent, child), track in self._odometry.items():
-            if not self.is_connected(parent, child):
-                edges[parent, child] = track
-        self._connect(edges)
-
-    def _connect(self, edges: dict[tuple[str, str], Matrices | _Track]) -> None:
-        self._edges, self._neighbours = edges, {}
+        """Choose the edges that count: those whose frames the ones before them do not connect."""
+        self._edges, self._neighbours, joined = {}, {}, _Joined()
         self._paths.clear()
-        for parent, child in edges:
-            for near, far in ((parent, child), (child, parent)):
-                self._neighbours.setdefault(near, []).append(far)
+        for parent, child, matrix in self._override:
+            self._count((parent, child), matrix, joined)
+        into = {child for _, child, _ in self._override}
+        recorded: list[tuple[tuple[str, str], Matrices | _Track]] = [
+            *self._static.items(),
+            *self._moving.items(),
+        ]
+        # Where a frame has another parent in the file, its recorded one is what gives way.
+        recorded.sort(key=lambda item: item[0][1] in into)
+        for edge, value in [*recorded, *self._odometry.items()]:
+            if not joined.is_one(*edge):
+                self._count(edge, value, joined)
+
+    def _count(self, edge: tuple[str, str], value: Matrices | _Track, joined: _Joined) -> None:
+        self._edges[edge] = value
+        joined.join(*edge)
+        for near, far in (edge, edge[::-1]):
+            self._neighbours.setdefault(near, []).append(far)
+
+
+class _Joined:
+    """Which frames are connected: a union-find."""
+
+    def __init__(self) -> None:
+        self._above: dict[str, str] = {}
+
+    def is_one(self, a: str, b: str) -> bool:
+        return self._root(a) == self._root(b)
+
+    def join(self, a: str, b: str) -> None:
+        self._above[self._root(a)] = self._root(b)
+
+    def _root(self, frame: str) -> str:
+        while (above := self._above.setdefault(frame, frame)) != frame:
+            frame = above
+        return frame
 
 
 def read_transforms(path: str | Path) -> Iterator[tuple[str, str, Matrices]]:
@@ -344,14 +363,6 @@ def _file_matrix(item: dict[str, Any], where: str) -> Matrices:
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation.as_matrix(), values["translation_m"]
     return matrix
-
-
-def _is_below(frame: str, ancestor: str, edges: list[tuple[str, str]]) -> bool:
-    """Whether edges (parent, child) lead from `ancestor` down to `frame`."""
-    found = [ancestor]
-    for reached in found:
-        found += [child for parent, child in edges if parent == reached and child not in found]
-    return frame in found[1:]
 
 
 def _pose(move: Any, turn: Any, name: str) -> tuple[float, ...]:

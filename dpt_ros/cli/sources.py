@@ -160,6 +160,8 @@ class Source:
         import cv2
 
         video = _open_video(self.path)
+        if self._camera_info is not None:
+            video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0.0)
         index = 0
         while True:
             is_read, bgr = video.read()

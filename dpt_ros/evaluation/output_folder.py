@@ -34,6 +34,8 @@ class OutputFolder:
         self._is_replaced = not self._whole.exists() or _can_be_replaced(self._whole)
         beside = self._whole.parent if self._is_replaced else self._whole
         _require_writable(beside, str(path))
+        if self._whole.is_dir() and any(self._whole.iterdir()):  # its files are replaced one by one
+            _require_writable(self._whole, str(path))
         self.work = beside / f".{self._whole.name}.{os.getpid()}.part"
 
     def __enter__(self) -> OutputFolder:

@@ -216,6 +216,20 @@ def test_another_data_set_is_not_continued(tmp_path):
         DatasetWriter(tmp_path, dense=True, options=OPTIONS)
 
 
+def test_options_that_nothing_came_of_are_replaced_and_never_mixed(tmp_path):
+    early = DatasetWriter(tmp_path, dense=False, options=OPTIONS)
+    late = DatasetWriter(tmp_path, dense=False, options={"max_gap_s": 0.1})
+    late.add(sample("late"))
+    with pytest.raises(DatasetError, match="max_gap_s 0.1, not"):
+        DatasetWriter(tmp_path, dense=False, options=OPTIONS)  # somebody is writing
+    early.add(sample("early"))
+    with pytest.raises(DatasetError, match="max_gap_s 0.1, not"):
+        early.finish_source("early", {})
+    late.finish_source("late", {})
+    assert Dataset(tmp_path).options == {"max_gap_s": 0.1}
+    assert [record.source for record in Dataset(tmp_path).records] == ["late"]
+
+
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(DatasetError, match=r"holds thesis\.tex and no data set"):

@@ -141,6 +141,27 @@ def test_a_file_may_name_parent_and_child_the_other_way_round(recordings):
     assert graph.lookup("odom", "camera", at(SECOND // 2))[0, 0, 3] == pytest.approx(1 + 3)
 
 
+def test_a_file_leaves_alone_what_it_does_not_contradict(recordings):
+    """The recording knows no camera: the file hangs it onto the LiDAR, the other way round."""
+    graph = TransformGraph()
+    graph.override([("camera", "lidar", pose(-2))])
+    graph.add_static("base", "lidar", pose(5))
+    for stamp_ns in (0, SECOND):
+        graph.add_message(recordings.transforms(stamp_ns, ("odom", "base", pose(1))), False)
+    assert graph.lookup("base", "lidar", at(0))[0, 0, 3] == pytest.approx(5)
+    assert graph.lookup("odom", "camera", at(0))[0, 0, 3] == pytest.approx(1 + 5 + 2)
+
+
+def test_a_chain_in_the_file_wins_over_one_in_the_recording(recordings):
+    graph = TransformGraph()
+    graph.override([("base", "lidar", pose(1)), ("lidar", "camera", pose(2))])
+    graph.add_static("base", "camera", pose(9))
+    graph.add_static("camera", "lidar", pose(-4))
+    graph.add_message(recordings.transforms(0, ("odom", "base", pose(10))), False)
+    for target, source, x in (("base", "camera", 3), ("lidar", "camera", 2), ("odom", "lidar", 11)):
+        assert graph.lookup(target, source, at(0))[0, 0, 3] == pytest.approx(x)
+
+
 def test_odometry_is_not_mixed_into_what_tf_says_of_the_same_frames(recordings):
     graph = TransformGraph()
     graph.add_odometry(recordings.odometry(0, pose(5), "odom", "base"))
@@ -160,6 +181,11 @@ def test_a_fixed_transform_that_changes_is_noted():
     assert not graph.changed_static
     graph.add_static("base", "camera", pose(2))
     assert list(graph.changed_static) == ["base <- camera"]
+    graph = TransformGraph()
+    graph.override([("base", "camera", pose(3))])
+    graph.add_static("base", "camera", pose(1))
+    graph.add_static("base", "camera", pose(2))
+    assert not graph.changed_static, "neither is taken"
 
 
 def test_frames_that_are_not_connected_are_listed():

@@ -76,6 +76,7 @@ def test_a_finished_bag_is_not_taken_for_one_with_other_options(bags, tmp_path, 
     assert build(out, bags[0], more=[*given, *mask]) == 1
     assert "drive_1 is finished already, with body_polygon" in capsys.readouterr().err
     assert build(out, bags[1], more=[*given, *mask]) == 0
+    assert build(out, bags[0], more=["--transforms", f"{tmp_path}/./transforms.yaml"]) == 0
     file.write_text(file.read_text().replace("0.1", "0.2"))
     assert build(out, bags[0], more=given) == 1
     assert "transforms_sha256" in capsys.readouterr().err

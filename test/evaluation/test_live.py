@@ -232,7 +232,7 @@ def test_pictures_that_take_too_much_memory_are_given_up_and_it_is_said(recordin
         image = recordings.image(START + index * STEP, np.zeros((24, 32, 3), np.uint8))
         done += join.add(TOPICS.image, image, 0.0)
     assert [item.stamp_ns for item in done] == [START, START + STEP]
-    assert any("the oldest went without" in text for text in join.warnings)
+    assert any(text.startswith("depth comes so late") for text in join.warnings)
 
 
 def test_latencies_are_told_in_seconds_that_pass(recordings, tmp_path):
@@ -380,6 +380,10 @@ def test_results_that_cannot_be_moved_are_kept(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_told_beforehand(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
-    with pytest.raises(PermissionError, match="name another folder"):
-        OutputFolder(tmp_path / "new" / "out")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "a").write_text("1")
+    for closed, asked in ((tmp_path, tmp_path / "new" / "out"), (full, full)):
+        monkeypatch.setattr(os, "access", lambda path, _, closed=closed: path != closed)
+        with pytest.raises(PermissionError, match="name another folder"):
+            OutputFolder(asked, force=True)
