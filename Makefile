@@ -53,38 +53,23 @@ demo: $(READY)  ## A synthetic robot, or your pictures: make demo [INPUT=folder|
 	$(RUN)dpt-ros demo $(INPUT) $(ARGS)
 
 WORLD := $(RUN)dpt-ros synthetic dataset --jobs 2
-TRAIN := $(RUN)dpt-ros train --mode metric --loss.gradient 0.5 --loss.ssi 0.5 --beta2 0.99 --average 0.995 \
-	--validation-samples 64
+WORLDS := 0 1 2 3 4 5 6 7
+TRAIN := $(RUN)dpt-ros train $(addprefix runs/world_,$(WORLDS)) --validation runs/judge --mode metric \
+	--loss.gradient 0.5 --loss.ssi 0.5 --beta2 0.99 --validation-samples 64 --mixed-precision bfloat16
 PLAIN := --augment.brightness 0 --augment.contrast 0 --augment.saturation 0 --augment.hue 0 --augment.gamma 0 \
 	--augment.noise 0 --augment.blur 0
 TINY := models/dpt_tiny
 
-tiny: $(READY)  ## Make the bundled model again: render, train, fit (three to four hours on two cores).
-	$(WORLD) --out runs/world --split train --scenes 1200 --frames-per-scene 5 --size 256x192 --camera-size 640x480
-	$(WORLD) --out runs/world_1 --split train --seed 1 --scenes 1600 --frames-per-scene 3 --size 256x192 \
-	  --camera-size 640x480
-	$(WORLD) --out runs/world_2 --split train --seed 2 --scenes 1600 --frames-per-scene 3 --size 256x192 \
-	  --camera-size 640x480
-	$(WORLD) --out runs/world_3 --split train --seed 3 --scenes 1500 --frames-per-scene 3 --size 256x192 \
-	  --camera-size 640x480
+tiny: $(READY)  ## Make the bundled model again: render, train, fit (two to five hours on two cores).
+	for seed in $(WORLDS); do $(WORLD) --out runs/world_$$seed --split train --seed $$seed --scenes 1500 \
+	  --frames-per-scene 3 --size 256x192 --camera-size 640x480 || exit 1; done
 	$(WORLD) --out runs/judge --split validation --scenes 48 --frames-per-scene 3 --size 640x480
-	$(TRAIN) runs/world --validation 0.03 --init scratch --model dpt_tiny --out runs/tiny_low --size 128x96 \
-	  --steps 2600 --backbone-lr 6e-4 --decoder-lr 6e-4 --warmup-steps 200 --final-lr 0.2
-	$(TRAIN) runs/world runs/world_1 --validation runs/judge --init runs/tiny_low/model.safetensors \
-	  --out runs/tiny_middle --size 192x144 --steps 1800 \
-	  --backbone-lr 5e-4 --decoder-lr 5e-4 --warmup-steps 50 --final-lr 0.2
-	$(TRAIN) runs/world runs/world_1 --validation runs/judge --init runs/tiny_middle/model.safetensors \
-	  --out runs/tiny_full --size 256x192 --steps 2000 \
-	  --backbone-lr 3e-4 --decoder-lr 3e-4 --warmup-steps 50 --final-lr 0.01
-	$(TRAIN) runs/world_2 --validation runs/judge --init runs/tiny_full/model.safetensors \
-	  --out runs/tiny_fresh --size 256x192 --steps 300 --average 0.98 \
-	  --backbone-lr 2e-4 --decoder-lr 2e-4 --warmup-steps 20 --final-lr 0.01
-	$(TRAIN) runs/world_2 --validation runs/judge --init runs/tiny_fresh/model.safetensors \
-	  --out runs/tiny_plain --size 256x192 --steps 270 --average 0.98 $(PLAIN) \
-	  --backbone-lr 2e-4 --decoder-lr 2e-4 --warmup-steps 20 --final-lr 0.01
-	$(TRAIN) runs/world_3 --validation runs/judge --init runs/tiny_plain/model.safetensors \
-	  --out runs/tiny --size 256x192 --steps 1050 --average 0.99 $(PLAIN) --mixed-precision bfloat16 \
-	  --backbone-lr 3e-4 --decoder-lr 3e-4 --warmup-steps 20 --final-lr 0.01
+	$(TRAIN) --init scratch --model dpt_tiny --out runs/tiny_low --size 128x96 --steps 3600 --average 0.995 \
+	  --backbone-lr 6e-4 --decoder-lr 6e-4 --warmup-steps 200 --final-lr 0.2
+	$(TRAIN) --init runs/tiny_low/model.safetensors --out runs/tiny_middle --size 192x144 --steps 3000 \
+	  --average 0.995 --backbone-lr 5e-4 --decoder-lr 5e-4 --warmup-steps 50 --final-lr 0.2
+	$(TRAIN) --init runs/tiny_middle/model.safetensors --out runs/tiny --size 256x192 --steps 6800 $(PLAIN) \
+	  --batch-size 8 --average 0.9975 --backbone-lr 3e-4 --decoder-lr 3e-4 --warmup-steps 100 --final-lr 0.01
 	$(RUN)dpt-ros models convert runs/tiny/model.safetensors $(TINY).safetensors --half --card $(TINY).yaml --force
 	sed -i "s/^sha256: .*/sha256: '$$(sha256sum $(TINY).safetensors | cut -c1-64)'/" $(TINY).yaml
 	$(RUN)dpt-ros fit runs/judge --model dpt_tiny --precision float32 --out $(TINY).calibration.yaml --report runs/tiny/fit.html
