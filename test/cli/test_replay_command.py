@@ -218,11 +218,11 @@ def test_a_node_that_dies_leaves_what_was_scored(tmp_path, recordings, model, mo
     bag = recordings.write_bag(tmp_path / "drive", messages_of(recordings, 4))
     frame = replay._frame
 
-    def kill_after_two(played: Any, answer: Any, truth: Any) -> Any:
+    def kill_after_two(played: Any, *others: Any) -> Any:
         if played.index == 1:
             for child in psutil.Process().children():
                 child.kill()
-        return frame(played, answer, truth)
+        return frame(played, *others)
 
     monkeypatch.setattr(replay, "_frame", kill_after_two)
     arguments = ["replay", str(bag), *model.arguments, *model.calibration, "--lockstep"]
