@@ -16,6 +16,8 @@ TF = "tf2_msgs/msg/TFMessage"
 DATATYPES = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}
 #: Takes a point of a LiDAR (x forward, y left, z up) to an optical frame (x right, y down).
 OPTICAL_FROM_LIDAR = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+#: Three pictures, a tenth of a second apart, in nanoseconds.
+STAMPS = tuple(1_600_000_000_000_000_000 + index * 100_000_000 for index in range(3))
 
 
 def make(name, *values):
@@ -163,7 +165,7 @@ def wall(distance_m, step_rad=0.05, half_rad=0.5):
     return np.stack([np.full(y.size, distance_m), y.ravel(), z.ravel()], axis=1)
 
 
-def drive(stamps_ns, distances_m=None, size=(32, 24), static=True):
+def drive(stamps_ns=STAMPS, distances_m=None, size=(32, 24), static=True):
     """A standing robot before a wall: picture, calibration and scan at each stamp, [messages]."""
     width, height = size
     messages = []

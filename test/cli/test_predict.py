@@ -13,7 +13,6 @@ from dpt_ros.cli.main import main
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.inference.colormap import ColormapSettings, color_range, colorize
-from dpt_ros.model import create_model, save_checkpoint
 
 CAMERA = """
 image_width: 64
@@ -22,14 +21,6 @@ camera_matrix: {rows: 3, cols: 3, data: [60.0, 0, 31.5, 0, 60.0, 23.5, 0, 0, 1]}
 distortion_model: plumb_bob
 distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}
 """
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    torch.manual_seed(3)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(create_model("dpt_tiny"), path)
-    return path
 
 
 @pytest.fixture
