@@ -172,3 +172,13 @@ def test_what_the_nodes_publish_reliably_is_asked_for_so(path: Path) -> None:
             is_ours = topic.startswith("/dpt")
             is_reliable = profile.reliability == QoSReliabilityPolicy.RELIABLE
             assert is_reliable == is_ours, topic
+
+
+@layouts
+def test_every_panel_has_its_place(path):
+    """The window's state, as Qt writes it, places panels by name; others pile up on the left."""
+    layout = read(path)
+    places = bytes.fromhex(layout["Window Geometry"]["QMainWindow State"])
+    panels = [panel["Name"] for panel in layout["Panels"]]
+    panels += [d["Name"] for d in manager(path)["Displays"] if d["Class"].endswith("/Image")]
+    assert [name for name in panels if name.encode("utf-16-be") not in places] == []
