@@ -115,9 +115,11 @@ class CameraStream:
         asks = self._node.get_subscriptions_info_by_topic(topic)
         return offered is not None and any(is_refused(offered, ask.qos_profile) for ask in asks)
 
-    def image_publishers(self) -> int:
-        """How many publish the images that this camera listens to."""
-        return self._node.count_publishers(self.image_topic)
+    def publishers(self) -> tuple[int, int]:
+        """How many publish its images, and how many its camera_info."""
+        topics = (self.image_topic, self.camera_info_topic)
+        images, infos = (self._node.count_publishers(topic) for topic in topics)
+        return images, infos
 
     def silence(self) -> str:
         """Why no image comes; "" while images come or the stream is not old enough to tell."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
-IMAGE_PUBLISHERS, SUBSCRIBED = "image publishers", "subscribed outputs"
+IMAGE_PUBLISHERS, INFO_PUBLISHERS = "image publishers", "camera_info publishers"
+SUBSCRIBED = "subscribed outputs"
 """Keys by which others see that they are connected to the node."""
 
 
@@ -74,10 +75,12 @@ def camera_status(
         level, message = WARN, "; ".join(troubles)
     elif not listened:
         message = f"{rate_in_hz:.1f} Hz in; nobody listens, so nothing is computed"
+    image_publishers, info_publishers = stream.publishers()
     values = {
         "image topic": stream.image_topic,
-        IMAGE_PUBLISHERS: str(stream.image_publishers()),
+        IMAGE_PUBLISHERS: str(image_publishers),
         "camera_info topic": stream.camera_info_topic,
+        INFO_PUBLISHERS: str(info_publishers),
         "camera_info": "received" if stream.camera.has_info else "none",
         "calibration": "none" if metres is None else metres.source,
         SUBSCRIBED: ", ".join(sorted(listened)) or "none",

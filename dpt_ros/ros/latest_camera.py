@@ -9,6 +9,9 @@ from dpt_ros.geometry.camera import Camera
 from dpt_ros.messages.camera_info import camera_from_info, unrectified_camera_info
 from dpt_ros.messages.errors import MessageError
 
+NO_INFO = "no camera_info"
+"""How the reason begins where none has come."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CameraOfImage:
@@ -61,7 +64,7 @@ class LatestCamera:
         """
         info = self._info
         if info is None:
-            return CameraOfImage(why_not=f"no camera_info on {self._topic}")
+            return CameraOfImage(why_not=f"{NO_INFO} on {self._topic}")
         key = (rectified, width, height, *_content(info))
         if key != self._key:
             self._known = self._read(info, width, height, rectified)

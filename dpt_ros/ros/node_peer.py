@@ -16,7 +16,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 
-from dpt_ros.ros.diagnostics import IMAGE_PUBLISHERS, SUBSCRIBED
+from dpt_ros.ros.diagnostics import IMAGE_PUBLISHERS, INFO_PUBLISHERS, SUBSCRIBED
 from dpt_ros.ros.node_reports import reports_of
 from dpt_ros.ros.topics import OUTPUTS
 
@@ -150,8 +150,9 @@ class NodePeer:
         report = next((values for values in reports if SUBSCRIBED in values), None)
         if report is None:
             return "its diagnostics have not come"
-        if report[IMAGE_PUBLISHERS] == "0":
-            return f"it does not know of the publisher of {self.images.topic_name}"
+        for key, publisher in ((IMAGE_PUBLISHERS, self.images), (INFO_PUBLISHERS, self.infos)):
+            if report[key] == "0":
+                return f"it does not know of the publisher of {publisher.topic_name}"
         unknown = set(self._outputs) - set(report[SUBSCRIBED].split(", "))
         if unknown:
             return f"it does not know that somebody listens to {', '.join(sorted(unknown))}"

@@ -121,6 +121,8 @@ def _ask(
             check()
             now_s = time.monotonic()
             is_told = peer.diagnosed_s > published_s + _REPORT_AFTER_S
+            if is_told and peer.repeat_lost_info(played.stamp_ns):
+                break
             counts = peer.node_counts()
             is_lost = is_told and counts.get("received", 0) + log.repeated < log.published
             # The node has finished all it got, and not with depth: it could not read it, say.
@@ -130,7 +132,7 @@ def _ask(
             if is_refused or now_s >= deadline:
                 peer.forget(played.stamp_ns)
                 return None
-        log.repeated += 1
+        log.repeated += is_lost
 
 
 def _why(peer: ReplayPeer, timeout_s: float) -> str:

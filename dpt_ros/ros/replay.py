@@ -17,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from dpt_ros.messages.depth_image import image_to_float
 from dpt_ros.ros.camera_recording import PlayedMessage
+from dpt_ros.ros.latest_camera import NO_INFO
 from dpt_ros.ros.node_peer import NodePeer
 from dpt_ros.ros.node_reports import camera_report, frame_counts, network_report
 from dpt_ros.ros.stamps import NANOSECONDS
@@ -26,6 +27,7 @@ OPTIONAL_S = 3.0
 """How long to wait for depth in metres after inverse depth has come: they come together."""
 
 _ALWAYS, _METRES = "inverse_depth", "depth"
+_INFO_REPEATS = 3
 
 
 class AnswerError(RuntimeError):
@@ -83,6 +85,8 @@ class ReplayPeer(NodePeer):
         self._awaited: dict[int, _Awaited] = {}
         self._finished: Callable[[int, Answer], None] | None = None
         self._failure: Exception | None = None
+        self._last_info: Any = None
+        self._info_repeats = 0
         self.why_no_metres = ""
         """Why depth in metres is not waited for any more; "" while it comes."""
 
@@ -137,6 +141,7 @@ class ReplayPeer(NodePeer):
         """
         self._check()
         if not played.is_image:
+            self._last_info = played.data
             self.infos.publish(played.data)
             return
         with self._arrived:
@@ -145,6 +150,9 @@ class ReplayPeer(NodePeer):
 
     def wait(self, stamp_ns: int, timeout_s: float) -> Answer | None:
         """The answer to the picture of that stamp; None if it does not come in time.
+
+        Depth in metres is not waited for for ever, unless it waits for a camera_info that was lost
+        on its way: see `repeat_lost_info`.
 
         Raises:
             AnswerError: see `listening`.
@@ -156,7 +164,7 @@ class ReplayPeer(NodePeer):
                 self._check()
                 now_s = time.monotonic()
                 has_waited = now_s - awaited.heard_s > OPTIONAL_S
-                if _ALWAYS in awaited.messages and has_waited:
+                if _ALWAYS in awaited.messages and has_waited and not self._is_info_lost():
                     self._give_up_metres()
                     break
                 if now_s >= deadline:
@@ -164,6 +172,21 @@ class ReplayPeer(NodePeer):
                 self._arrived.wait(min(deadline - now_s, 0.2))
             del self._awaited[stamp_ns]
         return _answer(awaited)
+
+    def repeat_lost_info(self, stamp_ns: int) -> bool:
+        """Publish the last camera_info again if, of one picture, only metres are missing for it.
+
+        Returns:
+            Whether it was; the picture is to be published again too.
+        """
+        with self._arrived:
+            awaited = self._awaited[stamp_ns]
+            waits = _ALWAYS in awaited.messages and not self._is_complete(awaited)
+        if not (waits and self._is_info_lost()):
+            return False
+        self._info_repeats += 1
+        self.infos.publish(self._last_info)
+        return True
 
     def forget(self, stamp_ns: int) -> None:
         """Gather no more answers to the picture of that stamp."""
@@ -195,12 +218,22 @@ class ReplayPeer(NodePeer):
     def _is_complete(self, awaited: _Awaited) -> bool:
         return awaited.messages.keys() >= self._expected
 
+    def _is_info_lost(self) -> bool:
+        """Whether the node had no camera_info for a picture, though one was published before it.
+
+        It was lost on its way, or overtaken by the picture. Where a few more do not help, none of
+        them reaches the node.
+        """
+        may_come = self._last_info is not None and self._info_repeats < _INFO_REPEATS
+        return may_come and self._why_no_metres().startswith(NO_INFO)
+
+    def _why_no_metres(self) -> str:
+        why = self.camera_report().get(f"not published: {_METRES}")
+        return why or "the node publishes no depth in metres"
+
     def _give_up_metres(self) -> None:
         self._expected = {_ALWAYS}
-        report = self.camera_report()
-        self.why_no_metres = report.get(
-            f"not published: {_METRES}", "the node publishes no depth in metres"
-        )
+        self.why_no_metres = self._why_no_metres()
 
     def _keep(self, name: str, message: Any) -> None:
         now_s = time.monotonic()

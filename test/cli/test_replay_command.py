@@ -158,6 +158,31 @@ def test_lockstep_repeats_to_the_last_digit_and_agrees_with_evaluate(
     assert "--force" in capsys.readouterr().err
 
 
+def test_lockstep_repeats_a_camera_info_that_was_lost(
+    tmp_path, recordings, model, monkeypatch, capsys
+):
+    from dpt_ros.ros.replay import ReplayPeer
+
+    bag = recordings.write_bag(tmp_path / "drive", messages_of(recordings, 2))
+    publish, played_first = ReplayPeer.publish, []
+
+    def lossy(self, played):
+        """No camera_info arrives before the first picture."""
+        with monkeypatch.context() as patched:
+            if not any(item.is_image for item in played_first):
+                patched.setattr(self.infos, "publish", lambda message: None)
+            played_first.append(played)
+            publish(self, played)
+
+    monkeypatch.setattr(ReplayPeer, "publish", lossy)
+    arguments = [*model.arguments, *model.calibration, "--lockstep", "--out", str(tmp_path / "out")]
+    assert main(["replay", str(bag), *arguments]) == 0
+    assert not played_first[0].is_image and played_first[-1].index == 1
+    assert "lock-step: 2 pictures, 2 answered, 2 scored" in capsys.readouterr().out
+    values = read(tmp_path / "out" / "metrics.json")
+    assert values["published_depth"]["frames"] == 2 and values["missing"] == []
+
+
 def test_real_time_without_lidar_and_calibration_says_what_is_missing(
     tmp_path, recordings, model, capsys
 ):

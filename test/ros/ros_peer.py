@@ -84,7 +84,7 @@ class Peer:
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._closing = False
-        self._last: Callable[[], None] = lambda: None
+        self._last: dict[str, Any] = {}
         self._arrived = threading.Condition()
         self._messages: dict[str, list[Any]] = {}
         self._subscriptions: dict[str, Any] = {}
@@ -129,10 +129,19 @@ class Peer:
         publisher = self._publishers[topic]
         self.wait_until(lambda: publisher.get_subscription_count() > 0, f"who hears {topic}")
         publisher.publish(message)
-        self._last = lambda: publisher.publish(message)
+        self._last.pop(topic, None)
+        self._last[topic] = message
 
     def forget_publisher(self, topic: str) -> None:
         self.node.destroy_publisher(self._publishers.pop(topic))
+        self._last.pop(topic, None)
+
+    def _publish_again(self) -> None:
+        """What was published last, after the camera_info that it may need."""
+        *earlier, last = self._last or [None]
+        for topic in [*(name for name in earlier if "camera_info" in name), last]:
+            if topic is not None:
+                self._publishers[topic].publish(self._last[topic])
 
     def received(self, topic: str) -> list[Any]:
         with self._arrived:
@@ -143,8 +152,8 @@ class Peer:
     ) -> Any:
         """The first message on `topic` that fits.
 
-        The node listens with best effort, as to any camera: what was published last is published
-        again once a second unless `repeat` is false.
+        The node listens with best effort, as to any camera: what was published last, and the last
+        camera_info, are published again once a second unless `repeat` is false.
         """
         found: list[Any] = []
 
@@ -157,7 +166,7 @@ class Peer:
                 if self._arrived.wait_for(look, 1.0):
                     return found[0]
             if repeat:
-                self._last()
+                self._publish_again()
         raise AssertionError(f"nothing came on {topic}: {what}")
 
     @staticmethod

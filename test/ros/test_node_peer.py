@@ -9,6 +9,11 @@ import pytest
 
 NAME = "/slow_to_learn"
 TOPIC = f"{NAME}/color/image"
+KNOWN = {
+    "image publishers": "1",
+    "camera_info publishers": "1",
+    "subscribed outputs": "color, points",
+}
 
 
 @pytest.fixture
@@ -32,11 +37,15 @@ def test_who_is_not_there_is_named(player: Any) -> None:
     [
         ({}, "its diagnostics have not come"),
         (
-            {"image publishers": "0", "subscribed outputs": "color"},
+            {**KNOWN, "image publishers": "0"},
             "it does not know of the publisher of /image_rect",
         ),
         (
-            {"image publishers": "1", "subscribed outputs": "points"},
+            {**KNOWN, "camera_info publishers": "0"},
+            "it does not know of the publisher of /camera_info",
+        ),
+        (
+            {**KNOWN, "subscribed outputs": "points"},
             "it does not know that somebody listens to color",
         ),
     ],
@@ -64,9 +73,7 @@ def test_the_node_has_to_know_who_listens(
 
     with pytest.raises(TimeoutError, match=complaint):
         player.wait_for_node(lambda: say(early), 5.0)
-    player.wait_for_node(
-        lambda: say({"image publishers": "1", "subscribed outputs": "color, points"}), 30.0
-    )
+    player.wait_for_node(lambda: say(KNOWN), 30.0)
 
     for publisher in publishers:
         node.destroy_publisher(publisher)

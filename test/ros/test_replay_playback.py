@@ -63,6 +63,9 @@ class FakePeer:
         self.diagnosed_s = time.monotonic() + 10.0  # a report comes while one waits
         return self._answers.pop(stamp_ns, None)
 
+    def repeat_lost_info(self, stamp_ns: int) -> bool:
+        return False
+
     def forget(self, stamp_ns: int) -> None:
         self._answers.pop(stamp_ns, None)
 
