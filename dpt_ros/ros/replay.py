@@ -28,6 +28,7 @@ OPTIONAL_S = 3.0
 
 _ALWAYS, _METRES = "inverse_depth", "depth"
 _INFO_REPEATS = 3
+"""How often a camera_info that the node lacks is published again, in a whole replay."""
 
 
 class AnswerError(RuntimeError):

@@ -1,4 +1,4 @@
-"""Room for large messages in Fast DDS's shared memory. To be called before rclpy.init()."""
+"""Room for large messages in Fast DDS's memory and sockets. To be made before rclpy.init()."""
 
 from __future__ import annotations
 

@@ -138,10 +138,10 @@ class Peer:
 
     def _publish_again(self) -> None:
         """What was published last, after the camera_info that it may need."""
-        *earlier, last = self._last or [None]
-        for topic in [*(name for name in earlier if "camera_info" in name), last]:
-            if topic is not None:
-                self._publishers[topic].publish(self._last[topic])
+        newest = next(reversed(self._last), None)
+        for topic, message in self._last.items():
+            if topic == newest or "camera_info" in topic:
+                self._publishers[topic].publish(message)
 
     def received(self, topic: str) -> list[Any]:
         with self._arrived:

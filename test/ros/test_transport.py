@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +28,33 @@ def test_the_profile_holds_every_output_of_a_640x480_frame():
     frame_bytes = 640 * 480 * (4 + 4 + 2 + 3 + 16)
     assert size > 3 * frame_bytes
     assert root.find(".//{*}participant").get("is_default_profile") == "true"
+
+
+_BUFFERS = """
+import os, socket, rclpy
+rclpy.init()
+node = rclpy.create_node("listens")
+first_port = 7400 + 250 * int(os.environ["ROS_DOMAIN_ID"])  # of the RTPS standard
+for name in os.listdir("/proc/self/fd"):
+    try:
+        found = socket.socket(fileno=os.dup(int(name)))
+    except OSError:  # no socket
+        continue
+    if found.type == socket.SOCK_DGRAM and 0 <= found.getsockname()[1] - first_port < 250:
+        print("bytes", found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+"""
+
+
+@pytest.mark.node
+def test_a_burst_of_a_pictures_packets_finds_room_in_the_sockets(ros_environment):
+    """Or as much as the kernel allows: it doubles what is asked for, for its own use."""
+    assert widen_shared_memory()
+    told = subprocess.run(
+        [sys.executable, "-c", _BUFFERS], capture_output=True, text=True, check=True
+    )
+    allowed = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    sizes = {int(line.split()[1]) for line in told.stdout.splitlines() if line[:5] == "bytes"}
+    assert sizes == {2 * min(4 * 2**20, allowed)}
 
 
 @pytest.mark.parametrize(
