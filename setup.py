@@ -39,6 +39,7 @@ setup(
         "jinja2>=3",
         "matplotlib>=3.5",
         "numpy",
+        "nvidia-ml-py>=12",
         "opencv-python>=4.5",
         "pillow",
         "psutil",

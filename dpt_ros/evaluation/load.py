@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import subprocess
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
 import psutil
 
+from dpt_ros.evaluation.gpu_load import GpuLoad, GpuUse
+
 PERIOD_S = 0.5
-_GPU_EVERY = 4
-_QUERY = ("--query-gpu=name,utilization.gpu,memory.used", "--format=csv,noheader,nounits")
 
 
 class LoadMonitor:
@@ -29,9 +28,8 @@ class LoadMonitor:
         self._thread = threading.Thread(target=self._watch, name="load", daemon=True)
         self._cpu_percent: list[float] = []
         self._memory_mib: list[float] = []
-        self._gpu: list[tuple[float, float]] = []
-        self._gpu_name = ""
-        self._no_gpu = ""
+        self._gpu = GpuLoad(pid)
+        self._gpu_uses: list[GpuUse] = []
 
     def __enter__(self) -> LoadMonitor:
         self._thread.start()
@@ -48,56 +46,44 @@ class LoadMonitor:
         if not self._cpu_percent:  # it was shorter than a period
             with contextlib.suppress(psutil.Error):
                 self._sample()
+        self._gpu.close()
 
     def summary(self) -> dict[str, Any]:
-        """Mean and greatest CPU (100 is one core), memory in MiB, the GPU, or why there is none."""
+        """Mean and greatest CPU (100 is one core), memory in MiB, the GPU, or why there is none.
+
+        Of the GPU, `percent` and `memory_mib` are of all processes on it together, and
+        `own_memory_mib` of this one.
+        """
         return {
             "cpu_percent": _mean_and_max(self._cpu_percent),
             "memory_mib": _mean_and_max(self._memory_mib),
             "gpu": {
-                "name": self._gpu_name,
-                "percent": _mean_and_max([percent for percent, _ in self._gpu]),
-                "memory_mib": _mean_and_max([memory for _, memory in self._gpu]),
+                "name": self._gpu_uses[-1].name,
+                "percent": _mean_and_max(use.percent for use in self._gpu_uses),
+                "memory_mib": _mean_and_max(use.memory_mib for use in self._gpu_uses),
+                "own_memory_mib": _mean_and_max(use.own_memory_mib for use in self._gpu_uses),
             }
-            if self._gpu
-            else self._no_gpu or "none seen",
+            if self._gpu_uses
+            else self._gpu.missing or "none seen",
         }
 
     def _watch(self) -> None:
-        count = 0
         try:
             self._process.cpu_percent()  # the first call begins the first period
             while not self._stopping.wait(PERIOD_S):
                 self._sample()
-                if count % _GPU_EVERY == 0:
-                    self._look_at_gpu()
-                count += 1
         except psutil.Error:
             return  # the process has ended
 
     def _sample(self) -> None:
         self._cpu_percent.append(self._process.cpu_percent())
         self._memory_mib.append(self._process.memory_info().rss / 2**20)
-
-    def _look_at_gpu(self) -> None:
-        if self._no_gpu:
-            return
-        program = shutil.which("nvidia-smi")
-        if program is None:
-            self._no_gpu = "none: there is no nvidia-smi on this machine"
-            return
-        try:
-            answer = subprocess.run(
-                [program, *_QUERY], capture_output=True, text=True, timeout=10.0, check=True
-            )
-            name, percent, memory = answer.stdout.splitlines()[0].rsplit(",", 2)
-            self._gpu.append((float(percent), float(memory)))
-            self._gpu_name = name.strip()
-        except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-            self._no_gpu = f"none: nvidia-smi does not answer ({error})"
+        if (use := self._gpu.look()) is not None:
+            self._gpu_uses.append(use)
 
 
-def _mean_and_max(values: list[float]) -> dict[str, float] | None:
-    if not values:
+def _mean_and_max(values: Iterable[float | None]) -> dict[str, float] | None:
+    known = [value for value in values if value is not None]
+    if not known:
         return None
-    return {"mean": round(sum(values) / len(values), 1), "max": round(max(values), 1)}
+    return {"mean": round(sum(known) / len(known), 1), "max": round(max(known), 1)}
