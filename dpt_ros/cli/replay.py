@@ -183,7 +183,7 @@ def _play(
     parameters = {**_parameters(options, model, metres), "rectified": is_rectified}
     with progress, foxglove or contextlib.nullcontext():
         result = replay(bag, parameters, how, concluded, told)
-    if not options.frames:
+    if not options.frames and not result.partial:
         truth.finish()
     facts = _facts(options, bag, truth, model, metres, result)
     facts.samples = values_of(settings)

@@ -212,15 +212,12 @@ class _Playing:
         self._places[played.stamp_ns] = (played.index, self._log.timing.add(time_of_it))
         return True
 
-    def finished(self, stamp_ns: int, answer: Answer) -> None:
-        """Note an answer; in another thread."""
-        index, place = self._places[stamp_ns]
-        for other_ns in list(self._places):  # those before were dropped: it answers in order
-            del self._places[other_ns]
-            if other_ns == stamp_ns:
-                break
-        self._log.timing.heard(place, answer.heard_s)
-        self._keep(index, answer)
+    def finished(self, stamp_ns: int, answer: Answer | None) -> None:
+        """Note an answer, or that none comes; in another thread."""
+        index, place = self._places.pop(stamp_ns)
+        if answer is not None:
+            self._log.timing.heard(place, answer.heard_s)
+            self._keep(index, answer)
 
 
 @dataclass(frozen=True)

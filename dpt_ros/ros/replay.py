@@ -81,15 +81,18 @@ class ReplayPeer(NodePeer):
             CompressedImage if is_compressed else Image,
             "image_rect/compressed" if is_compressed else "image_rect",
         )
+        self._with_metres = with_metres
         self._expected = {_ALWAYS, _METRES} if with_metres else {_ALWAYS}
         self._arrived = threading.Condition()
         self._awaited: dict[int, _Awaited] = {}
-        self._finished: Callable[[int, Answer], None] | None = None
+        self._finished: Callable[[int, Answer | None], None] | None = None
         self._failure: Exception | None = None
         self._last_info: Any = None
         self._info_repeats = 0
+        self.without_metres = 0
+        """How many answers had none, though they were expected."""
         self.why_no_metres = ""
-        """Why depth in metres is not waited for any more; "" while it comes."""
+        """Why not, of the first of them."""
 
     def __enter__(self) -> ReplayPeer:
         super().__enter__()
@@ -97,13 +100,16 @@ class ReplayPeer(NodePeer):
         return self
 
     @contextlib.contextmanager
-    def listening(self, finished: Callable[[int, Answer], None] | None = None) -> Iterator[None]:
+    def listening(
+        self, finished: Callable[[int, Answer | None], None] | None = None
+    ) -> Iterator[None]:
         """Receive in a thread while this is entered.
 
         Args:
-            finished: called in that thread with the stamp and the answer of every picture that was
-                answered in full; without it, answers are for `wait`. After an error of it,
-                nothing more is received.
+            finished: called with the stamp and the answer of every picture that has one, in that
+                thread, and on leaving for those whose depth in metres had not come until then;
+                with None for a picture that the node passed over. Without it, answers are for
+                `wait`. After an error of it, nothing more is received.
 
         Raises:
             AnswerError: on leaving, or from `publish` or `wait`: `finished` raised something.
@@ -126,6 +132,7 @@ class ReplayPeer(NodePeer):
         finally:
             stopping.set()
             thread.join()
+            self._hand_out_rest()
         self._check()
 
     def set_clock(self, now_ns: int) -> None:
@@ -172,7 +179,7 @@ class ReplayPeer(NodePeer):
                     return None
                 self._arrived.wait(min(deadline - now_s, 0.2))
             del self._awaited[stamp_ns]
-        return _answer(awaited)
+        return self._answer(awaited)
 
     def repeat_lost_info(self, stamp_ns: int) -> bool:
         """Publish the last camera_info again if, of one picture, only metres are missing for it.
@@ -233,8 +240,8 @@ class ReplayPeer(NodePeer):
         return why or "the node publishes no depth in metres"
 
     def _give_up_metres(self) -> None:
+        """Wait for them no more, and take none: which came in time would be chance."""
         self._expected = {_ALWAYS}
-        self.why_no_metres = self._why_no_metres()
 
     def _keep(self, name: str, message: Any) -> None:
         now_s = time.monotonic()
@@ -249,32 +256,48 @@ class ReplayPeer(NodePeer):
             if self._finished is None:
                 self._arrived.notify_all()
                 return
-            finished = self._take_finished(stamp_ns, now_s)
-        for other_ns, other in finished:
-            self._finished(other_ns, _answer(other))
+            ended = self._take_ended(stamp_ns, now_s)
+        for other_ns, other in ended:
+            self._finished(other_ns, other and self._answer(other))
 
-    def _take_finished(self, newest_ns: int, now_s: float) -> list[tuple[int, _Awaited]]:
-        """Take out what is complete, and what the node dropped: it answers in order."""
-        oldest = next(iter(self._awaited.values()))
-        if _ALWAYS in oldest.messages and now_s - oldest.heard_s > OPTIONAL_S:
-            self._give_up_metres()
-        if not self._is_complete(self._awaited[newest_ns]):
-            return []
-        finished = []
-        for stamp_ns in list(self._awaited):
-            awaited = self._awaited.pop(stamp_ns)
-            if self._is_complete(awaited):
-                finished.append((stamp_ns, awaited))
-            if stamp_ns == newest_ns:
-                break
-        return finished
+    def _take_ended(self, newest_ns: int, now_s: float) -> list[tuple[int, _Awaited | None]]:
+        """Take out what has an answer, and what was passed over: the node answers in order.
 
+        A picture whose depth in metres does not come is answered without it after a while.
+        """
+        ended: list[tuple[int, _Awaited | None]] = []
+        is_passed = _ALWAYS in self._awaited[newest_ns].messages
+        for stamp_ns, awaited in list(self._awaited.items()):
+            is_passed = is_passed and stamp_ns != newest_ns
+            if _ALWAYS not in awaited.messages:
+                if is_passed:
+                    ended.append((stamp_ns, None))
+            elif self._is_complete(awaited) or now_s - awaited.heard_s > OPTIONAL_S:
+                ended.append((stamp_ns, awaited))
+        for stamp_ns, _ in ended:
+            del self._awaited[stamp_ns]
+        return ended
 
-def _answer(awaited: _Awaited) -> Answer:
-    depth = awaited.messages.get(_METRES)
-    return Answer(
-        inverse_depth=image_to_float(awaited.messages[_ALWAYS]),
-        depth_m=None if depth is None else image_to_float(depth),
-        published_s=awaited.published_s,
-        heard_s=awaited.heard_s,
-    )
+    def _hand_out_rest(self) -> None:
+        """Hand out answers that have waited for depth in metres until the end."""
+        if self._finished is None or self._failure is not None:
+            return
+        try:
+            for stamp_ns, awaited in self._awaited.items():
+                if _ALWAYS in awaited.messages:
+                    self._finished(stamp_ns, self._answer(awaited))
+        except Exception as error:  # told like those of the thread
+            self._failure = error
+        self._awaited.clear()
+
+    def _answer(self, awaited: _Awaited) -> Answer:
+        depth = awaited.messages.get(_METRES) if _METRES in self._expected else None
+        if depth is None and self._with_metres:
+            self.without_metres += 1
+            self.why_no_metres = self.why_no_metres or self._why_no_metres()
+        return Answer(
+            inverse_depth=image_to_float(awaited.messages[_ALWAYS]),
+            depth_m=None if depth is None else image_to_float(depth),
+            published_s=awaited.published_s,
+            heard_s=awaited.heard_s,
+        )

@@ -57,7 +57,7 @@ class ReplayResult:
 
     Args:
         partial: why not everything was played; "" if it was.
-        why_no_metres: as the node says; "" if metres came.
+        why_no_metres: as the node says; "" if all metres came.
         network: the node's last report about its network.
         stages_ms: the node's own times by name, p50 and p95: medians over its reports.
         others as their names say.
@@ -197,7 +197,9 @@ def _conclude(peer: ReplayPeer, node: NodeProcess, result: ReplayResult) -> None
     log = result.log
     answered = log.timing.summary()["answered"]
     result.losses = losses(log.published, answered, peer.node_counts())
-    result.why_no_metres = peer.why_no_metres
+    if peer.without_metres:
+        some = f"{peer.without_metres} of {answered} pictures have none: "
+        result.why_no_metres = ("" if peer.without_metres == answered else some) + peer.why_no_metres
     result.network = peer.network_report()
 
 

@@ -251,6 +251,44 @@ def test_an_answer_that_cannot_be_kept_is_told(ros_environment: Any, peer: Any) 
     peer.node.destroy_publisher(node)
 
 
+@pytest.mark.node
+def test_an_answer_without_metres_is_an_answer(ros_environment: Any, peer: Any) -> None:
+    """The node publishes none of a picture without camera_info, or of another field of view."""
+    from sensor_msgs.msg import Image
+
+    from dpt_ros.ros.replay import ReplayPeer
+
+    def image(second: int) -> Any:
+        message = Image(height=1, width=1, encoding="32FC1", step=4, data=b"\0\0\0\0")
+        message.header.stamp.sec = second
+        return message
+
+    topics = {"inverse": "/dpt/inverse_depth/image", "metres": "/dpt/depth/image_rect"}
+    node = {name: peer.node.create_publisher(Image, topic, 10) for name, topic in topics.items()}
+    ended: dict[int, Any] = {}
+    with ReplayPeer(is_compressed=False) as replay:
+        with replay.listening(ended.__setitem__):
+            for publisher in node.values():
+                peer.wait_until(lambda p=publisher: p.get_subscription_count() > 0, "the replay")
+            for second in (1, 2, 3, 4):
+                message = image(second)
+                replay.publish(PlayedMessage(True, second, 0, second * 10**9, message, message))
+            # Of 2 there are no metres, 3 was passed over, and at the end 4 still waits for metres.
+            node["inverse"].publish(image(1))
+            node["metres"].publish(image(1))
+            node["inverse"].publish(image(2))
+            node["inverse"].publish(image(4))
+            peer.wait_until(lambda: 3 * 10**9 in ended, "what was passed over")
+        metres = {stamp // 10**9: answer and answer.depth_m for stamp, answer in ended.items()}
+        assert sorted(metres) == [1, 2, 3, 4]
+        assert metres[1] is not None and metres[2] is None and metres[4] is None
+        assert ended[3 * 10**9] is None
+        assert (replay.without_metres, replay.outstanding()) == (2, 0)
+        assert replay.why_no_metres == "the node publishes no depth in metres"
+    for publisher in node.values():
+        peer.node.destroy_publisher(publisher)
+
+
 def test_what_a_conflict_says() -> None:
     publisher = SimpleNamespace(node_name="camera", node_namespace="/")
     from dpt_ros.ros.node_peer import NodePeer
