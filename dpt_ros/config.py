@@ -79,7 +79,7 @@ class Setting:
     def _check_range(self, value: float) -> None:
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
-        if math.isnan(value) or not low <= value <= high:
+        if not math.isfinite(value) or not low <= value <= high:
             raise ConfigError(f"{self.name}: got {value}, expected {low:g} to {high:g}")
 
 

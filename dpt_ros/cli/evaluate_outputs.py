@@ -78,7 +78,7 @@ def write_results(evaluation: Evaluation, out: Path, options: argparse.Namespace
     files = {}
     for name, (text, another) in texts.items():
         for path in [out / name, *([Path(another)] if another else [])]:
-            files[path] = text
+            files[path.expanduser().resolve()] = text
     parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
     with told_if_full(out):
         try:

@@ -92,11 +92,12 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.evaluation.output_folder import OutputFolder
     from dpt_ros.evaluation.replay_report import summary_lines, write_results
     from dpt_ros.evaluation.tables import json_text
-    from dpt_ros.evaluation.truth import Truth
+    from dpt_ros.evaluation.truth import Truth, check_choices
     from dpt_ros.ros.camera_recording import CameraRecording
     from dpt_ros.ros.node_process import isolate
 
     settings = read_settings(options, SampleSettings)
+    check_choices(options.bag, settings)
     folder = OutputFolder(options.out, options.force)
     isolate()
     with CameraRecording(options.bag, settings.image_topic, settings.camera_info_topic) as bag:

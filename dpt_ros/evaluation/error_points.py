@@ -26,6 +26,8 @@ def error_points(
     known = np.isfinite(truth_m) & (truth_m > 0.0) & np.isfinite(depth_m) & (depth_m > 0.0)
     rays = camera.rays().numpy()[known]
     z = truth_m[known].astype(np.float32)
+    if not z.size:
+        return np.empty((1, 0, 4), np.float32)
     black = np.zeros((1, len(z), 3), np.uint8)
     row = error_picture(black, depth_m[known][None], truth_m[known][None])
     colors = row[0].astype(np.uint32)

@@ -26,6 +26,12 @@ PATIENCE_NS = 1_500_000_000
 ANSWER_PATIENCE_NS = 30_000_000_000
 """The same of depth: a large network on a CPU takes seconds."""
 
+METRES_LATE = 3
+"""Answers by which depth in metres may come after inverse depth, which is published with it."""
+
+BACK_NS = 1_000_000_000
+"""Pictures are not mixed up by so much: a recording or a simulation began anew."""
+
 MOST_BYTES = 512 << 20
 """Of pictures that wait for their depth: 18 s of 640x480 at 30 Hz; with depth, four times that."""
 
@@ -42,6 +48,8 @@ class Joined:
     depth_m: NDArray[np.float32] | None = None
     heard_s: float | None = None
     sample: Sample | None = None
+    answer: int = 0
+    """Which answer its inverse depth was, counted from 1."""
 
     @property
     def size(self) -> int:
@@ -91,6 +99,7 @@ class LiveJoin:
         self._assembly = self._new_assembly()
         self._waiting: dict[int, Joined] = {}
         self._newest_ns = self._sampled_ns = self._answered_ns = -1
+        self._answers = 0
         self.undecodable = 0
 
     @property
@@ -121,6 +130,7 @@ class LiveJoin:
         """Take in a picture, camera_info or scan; yields the pictures that are complete now."""
         stamp_ns = _stamp_ns(message)
         if topic == self._topics.image:
+            yield from self._begin_anew(stamp_ns)
             joined = Joined(stamp_ns, received_s, message, message.header)
             self._waiting[stamp_ns] = joined
             self._newest_ns = max(self._newest_ns, stamp_ns)
@@ -149,7 +159,8 @@ class LiveJoin:
         if is_metric:
             joined.depth_m = values
         else:
-            joined.inverse_depth = values
+            self._answers += 1
+            joined.inverse_depth, joined.answer = values, self._answers
         joined.heard_s = received_s
         if self._is_answered(joined):
             self._answered_ns = max(self._answered_ns, joined.stamp_ns)
@@ -166,9 +177,22 @@ class LiveJoin:
         assembly.begin_live(self._topics)
         return assembly
 
+    def _begin_anew(self, stamp_ns: int) -> Iterator[Joined]:
+        """Where stamps go back without a clock that does: yield what waits, and forget it."""
+        back_ns = self._newest_ns - stamp_ns
+        if self._newest_ns < 0 or back_ns <= BACK_NS:
+            return
+        yield from self.finish()
+        self.forget()
+        self._assembly.tally.warn(
+            f"the pictures' stamps went back by {back_ns / 1e9:.1f} s: it was begun anew there"
+        )
+
     def _is_answered(self, joined: Joined) -> bool:
-        has_depth = joined.depth_m is not None or not self._with_depth
-        return joined.inverse_depth is not None and has_depth
+        if joined.inverse_depth is None:
+            return False
+        is_late = self._answers - joined.answer >= METRES_LATE
+        return joined.depth_m is not None or not self._with_depth or is_late
 
     def _complete(self) -> Iterator[Joined]:
         """Pictures in the order of time, as long as nothing more can come for them."""

@@ -178,7 +178,8 @@ class LiveEvaluation:
 
     def chosen(self) -> list[ChosenFrame]:
         """Frames for pictures: some spread over the recording, then the worst ones."""
-        spread = self._spread[:SPREAD_FRAMES]
+        places = np.linspace(0, len(self._spread) - 1, min(SPREAD_FRAMES, len(self._spread)))
+        spread = [self._spread[place] for place in np.unique(np.rint(places).astype(int))]
         names = {item.frame.name for item in spread}
         worst = [item for _, _, item in sorted(self._worst, key=lambda entry: -entry[0])]
         return spread + [item for item in worst if item.frame.name not in names]
@@ -224,7 +225,7 @@ class LiveEvaluation:
     def _choose(self, frame: LiveFrame, score: FrameScore | None) -> None:
         if self.frames % self._stride == 0:
             self._spread.append(ChosenFrame(frame, score))
-            if len(self._spread) > 2 * SPREAD_FRAMES:  # keep every other one from now on
+            if len(self._spread) > 3 * SPREAD_FRAMES:  # keep every other one from now on
                 self._spread = self._spread[::2]
                 self._stride *= 2
         if score is None:

@@ -39,7 +39,7 @@ _LOSSES_OF = (
     "ran before, from its first); what was lost on the way to both is not known live"
 )
 _PLAUSIBLE_S = 60.0
-"""Clock and stamp that are further apart belong to different times: the clock had not begun."""
+"""A clock and a stamp that are further apart belong to different times."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,11 @@ class LiveSession:
     def __init__(self, settings: LiveSettings, topics: SensorTopics) -> None:
         self._settings = settings
         self._topics = topics
-        self._folder = (
-            OutputFolder(settings.output, settings.overwrite) if settings.output else None
-        )
+        self._folder: OutputFolder | None = None
+        if settings.output:
+            self._folder = OutputFolder(
+                settings.output, settings.overwrite, "output:=FOLDER", "overwrite:=true"
+            )
         self._model = ModelIdentity.of(settings.model, settings.checkpoint or None)
         self._metres = KnownMetres(self._model, settings.calibration)
         self.evaluation = LiveEvaluation(
@@ -107,6 +109,7 @@ class LiveSession:
         self.node = NodeFacts()
         """What is known of the depth node; filled by who hears it."""
         self._recorded = 0
+        self._is_stamp_far = False
         if settings.bag:
             self._read_recording(Path(settings.bag))
 
@@ -206,6 +209,7 @@ class LiveSession:
 
     def _score(self, complete: Iterator[Joined]) -> Iterator[ScoredFrame]:
         for joined in complete:
+            self._look_at_stamp(joined)
             self._timing.add(_time_of(joined, self._settings.rate))
             if joined.inverse_depth is None:
                 continue
@@ -217,6 +221,17 @@ class LiveSession:
             score = self.evaluation.headline_of(self.evaluation.add(frame))
             depth_m = shown_depth(frame, score, self.evaluation.protocols[0])
             yield ScoredFrame(joined.header, frame, score, depth_m)
+
+    def _look_at_stamp(self, joined: Joined) -> None:
+        apart_s = joined.received_s - joined.stamp_ns / 1e9
+        if abs(apart_s) > _PLAUSIBLE_S and joined.received_s > 0.0 and not self._is_stamp_far:
+            self._is_stamp_far = True
+            side = "before" if apart_s > 0.0 else "after"
+            self.trouble(
+                f"a picture's stamp is {abs(apart_s):.0f} s {side} the clock at which it came: of "
+                "such pictures, latency counts from then (is use_sim_time set as the recording "
+                "needs it, and the camera's clock right?)"
+            )
 
     def _recording(self) -> dict[str, Any]:
         found: dict[str, Any] = {"image_topic": self._topics.image}
@@ -244,14 +259,17 @@ class LiveSession:
 
 
 def _time_of(joined: Joined, rate: float) -> FrameTime:
-    """In seconds that passed: those of a recording's clock, played at a rate, are others."""
-    taken_s = joined.stamp_ns / 1e9
-    received_s = joined.received_s
-    if abs(received_s - taken_s) > _PLAUSIBLE_S:
-        received_s = taken_s
+    """In seconds that passed: those of a recording's clock, played at a rate, are others.
+
+    Before that clock begins it stands at 0, which is no time at which anything came.
+    """
+    taken_s, received_s = joined.stamp_ns / 1e9, joined.received_s
     heard_s = math.nan if joined.heard_s is None else joined.heard_s
-    if abs(heard_s - taken_s) > _PLAUSIBLE_S:
-        heard_s = received_s
+    if received_s <= 0.0:
+        received_s = taken_s
+        heard_s = taken_s if heard_s <= 0.0 else heard_s
+    elif abs(received_s - taken_s) > _PLAUSIBLE_S:
+        taken_s = received_s
     return FrameTime(joined.stamp_ns, taken_s / rate, received_s / rate, heard_s / rate)
 
 

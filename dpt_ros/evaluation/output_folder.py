@@ -14,6 +14,8 @@ class OutputFolder:
     Args:
         path: the folder that is to hold the files.
         force: overwrite files of an earlier run.
+        another: how people name another folder, where they are told to.
+        overwrite: how they choose to overwrite.
 
     Raises:
         FileExistsError: on creation, when the folder is there with files in it, without `force`.
@@ -21,21 +23,27 @@ class OutputFolder:
         OSError: the folder can't be made.
     """
 
-    def __init__(self, path: str | Path, force: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        force: bool = False,
+        another: str = "--out",
+        overwrite: str = "--force",
+    ) -> None:
         self.path = Path(path).expanduser()
         if self.path.exists() and not self.path.is_dir():
             raise NotADirectoryError(f"{path}: is a file, expected a folder: name another one")
         if not force and self.path.is_dir() and any(self.path.iterdir()):
             raise FileExistsError(
-                f"{path}: is there already and not empty: name another folder with --out, or "
-                "overwrite its results with --force"
+                f"{path}: is there already and not empty: name another folder with {another}, or "
+                f"overwrite its results with {overwrite}"
             )
         self._whole = self.path.resolve()  # what a link leads to
         self._is_replaced = not self._whole.exists() or _can_be_replaced(self._whole)
         beside = self._whole.parent if self._is_replaced else self._whole
-        _require_writable(beside, str(path))
+        _require_writable(beside, f"{path}", another)
         if self._whole.is_dir() and any(self._whole.iterdir()):  # its files are replaced one by one
-            _require_writable(self._whole, str(path))
+            _require_writable(self._whole, f"{path}", another)
         self.work = beside / f".{self._whole.name}.{os.getpid()}.part"
 
     def __enter__(self) -> OutputFolder:
@@ -78,7 +86,7 @@ def _can_be_replaced(folder: Path) -> bool:
     return not is_used and os.access(folder.parent, os.W_OK | os.X_OK)
 
 
-def _require_writable(folder: Path, name: str) -> None:
+def _require_writable(folder: Path, name: str, another: str) -> None:
     """Tell now, not once the results are there.
 
     Raises:
@@ -87,4 +95,6 @@ def _require_writable(folder: Path, name: str) -> None:
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{name}: {folder} can't be written: name another folder with --out")
+        raise PermissionError(
+            f"{name}: {folder} can't be written: name another folder with {another}"
+        )

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 PERCENTILES = (50, 95, 99)
 
+_JUMP_S = 1.0
+"""A clock that goes back by more begins a part of its own: the recording was played again."""
+
 
 @dataclass(frozen=True)
 class FrameTime:
@@ -40,8 +43,9 @@ class TimingLog:
 
     def add(self, time: FrameTime) -> int:
         """Note a picture, in the order in which they were published; returns its place."""
-        self._stamps_ns.append(time.stamp_ns)
+        # Another thread may look meanwhile: whatever has a stamp has its times.
         self._seconds.extend((time.taken_s, time.published_s, time.heard_s))
+        self._stamps_ns.append(time.stamp_ns)
         return len(self) - 1
 
     def heard(self, place: int, heard_s: float) -> None:
@@ -54,7 +58,7 @@ class TimingLog:
     @property
     def stamps_s(self) -> NDArray[np.float64]:
         """Seconds since the first picture's stamp, of every picture."""
-        stamps = np.array(self._stamps_ns, np.int64)
+        stamps = np.frombuffer(self._stamps_ns.tobytes(), np.int64)
         return np.asarray((stamps - stamps[:1]) / 1e9)
 
     @property
@@ -79,21 +83,26 @@ class TimingLog:
         """
         taken, published, heard = self._columns()
         answered = np.isfinite(heard)
-        order = np.argsort(heard[answered], kind="stable")
-        jitter = np.abs(np.diff(heard[answered][order]) - np.diff(taken[answered][order]))
+        part = np.cumsum(np.diff(published, prepend=published[:1]) < -_JUMP_S)[answered]
+        order = np.lexsort((heard[answered], part))
+        is_next = np.diff(part[order]) == 0
+        apart = np.diff(heard[answered][order]) - np.diff(taken[answered][order])
         return {
-            "frames": len(self),
+            "frames": len(heard),
             "answered": int(answered.sum()),
             "rate_in_hz": _rate(published),
             "rate_out_hz": _rate(heard[answered]),
             "latency_ms": distribution_ms((heard - taken)[answered]),
             "response_ms": distribution_ms((heard - published)[answered]),
-            "jitter_ms": distribution_ms(jitter),
+            "jitter_ms": distribution_ms(np.abs(apart[is_next])),
             "playback_late_ms": distribution_ms(np.maximum(published - taken, 0.0)),
         }
 
     def _columns(self) -> NDArray[np.float64]:
-        return np.asarray(np.array(self._seconds, np.float64).reshape(-1, 3).T)
+        # A copy at once: an array that numpy reads from cannot grow, in another thread, meanwhile.
+        count = len(self)
+        seconds = np.frombuffer(self._seconds.tobytes(), np.float64)
+        return np.asarray(seconds[: 3 * count].reshape(-1, 3).T)
 
 
 def distribution_ms(seconds: NDArray[np.float64]) -> dict[str, float] | None:
@@ -182,7 +191,8 @@ class LiveLosses:
 
 
 def _rate(times_s: NDArray[np.float64]) -> float | None:
-    if times_s.size < 2:
-        return None
-    span_s = float(times_s.max() - times_s.min())
-    return round((times_s.size - 1) / span_s, 3) if span_s > 0.0 else None
+    """Per second of what passed, part by part where the clock went back."""
+    between_s = np.diff(times_s)
+    between_s = between_s[between_s >= -_JUMP_S]
+    span_s = float(between_s.sum())
+    return round(between_s.size / span_s, 3) if span_s > 0.0 else None

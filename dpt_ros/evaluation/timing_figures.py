@@ -47,8 +47,9 @@ def latency_timeline(timing: TimingLog) -> Figure:
     with plot_style():
         figure = Figure(figsize=(8.0, 3.2))
         axes = figure.subplots()
-        step = max(1, len(timing) // _MOST_POINTS)
-        seconds, latency_ms = timing.stamps_s[::step], 1000.0 * timing.latency_s[::step]
+        latency_ms = 1000.0 * timing.latency_s
+        step = max(1, len(latency_ms) // _MOST_POINTS)
+        seconds, latency_ms = timing.stamps_s[: len(latency_ms) : step], latency_ms[::step]
         axes.plot(seconds, latency_ms, ".", color=COLORS[0], label="depth", rasterized=True)
         lost = ~np.isfinite(latency_ms)
         if lost.any():

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dpt_ros.bags.dataset import Sample
+from dpt_ros.bags.reader import BagReader
 from dpt_ros.bags.samples import SampleSettings, SampleStream, iterate_samples
+from dpt_ros.bags.topics import CAMERA_INFO, ODOMETRY, POINT_CLOUD
+from dpt_ros.bags.transforms import read_transforms
 
 _KEPT = 32
 """Samples that wait for their picture; pictures may have been recorded out of order."""
@@ -80,3 +83,26 @@ class Truth:
             self._samples = None
             self.missing = str(error)
             return None
+
+
+def check_choices(path: str | Path, settings: SampleSettings) -> None:
+    """Refuse choices of the truth that cannot be, before a long replay: it would go on without.
+
+    What is simply not there, and was not asked for by name, is none of them.
+
+    Raises:
+        BagError: a topic that was named is not there, or several fit and none was named.
+        ConfigError: the file of transforms cannot be read, or holds something else.
+    """
+    if settings.transforms:
+        list(read_transforms(settings.transforms))
+    named = (
+        (CAMERA_INFO, settings.camera_info_topic),
+        (POINT_CLOUD, settings.points_topic),
+        (ODOMETRY, settings.odometry_topic),
+    )
+    with BagReader(path) as bag:
+        for kind, name in named:
+            fitting = [topic for topic in bag.topics_of([kind]) if topic.count]
+            if name or (kind == POINT_CLOUD and len(fitting) > 1):
+                bag.find_topic([kind], name or None)

@@ -79,11 +79,11 @@ class EvaluatorNode(Node):
 
     def stop(self) -> None:
         """Score what has come, and take nothing more in."""
+        self._note_partial()  # now: while the rest is scored, nobody hears the depth node
         self._queue.put(None)
         self._thread.join(_STOP_S)
         self._watch.stop()
         self.session.node = self._watch.facts()
-        self._note_partial()
 
     def _receive(self, name: str, message: Any) -> None:
         self._watch.count(name)

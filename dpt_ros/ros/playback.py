@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dpt_ros.evaluation.timing import FrameTime, TimingLog
-from dpt_ros.ros.camera_recording import PlayedMessage
+from dpt_ros.ros.camera_recording import PLAUSIBLE_DELAY_NS, PlayedMessage
 from dpt_ros.ros.replay import CLOCK_HZ, Answer, ReplayPeer
 from dpt_ros.ros.stamps import NANOSECONDS
 
@@ -39,6 +39,7 @@ class PlaybackLog:
     troubles: list[str] = field(default_factory=list)
     _newest_ns: int | None = None
     _watched_s: float = 0.0
+    _has_told_far: bool = False
 
     def trouble(self, text: str) -> None:
         """Note what people should know."""
@@ -52,6 +53,20 @@ class PlaybackLog:
             self._watched_s = now_s
             for text in peer.others():
                 self.trouble(text)
+
+    def taken_ns(self, played: PlayedMessage) -> int:
+        """When a picture was taken, on the recording's clock: its stamp, where that can be."""
+        apart_ns = played.due_ns - played.stamp_ns
+        if abs(apart_ns) <= PLAUSIBLE_DELAY_NS:
+            return played.stamp_ns
+        if not self._has_told_far:
+            self._has_told_far = True
+            self.trouble(
+                f"the stamp of picture {played.index} is {abs(apart_ns) / NANOSECONDS:.0f} s "
+                f"{'before' if apart_ns > 0 else 'after'} its recording: of such pictures, "
+                "latency counts from when they are due"
+            )
+        return played.due_ns
 
     def look_at_stamp(self, played: PlayedMessage) -> None:
         """Notice stamps that go back."""
@@ -92,7 +107,7 @@ def play_lockstep(
         started_s = time.monotonic()
         answer = _ask(peer, played, check, timeout_s, log)
         published_s = started_s if answer is None else answer.published_s
-        taken_s = published_s - (played.due_ns - played.stamp_ns) / NANOSECONDS
+        taken_s = published_s - (played.due_ns - log.taken_ns(played)) / NANOSECONDS
         place = log.timing.add(FrameTime(played.stamp_ns, taken_s, published_s))
         if answer is None:
             log.trouble(f"no depth came for picture {played.index}: {_why(peer, timeout_s)}")
@@ -187,7 +202,7 @@ def play_in_real_time(
             check()
             log.watch(peer)
             log.look_at_stamp(played)
-            if playing.begin(played, timeline.wall_s(played.stamp_ns)):
+            if playing.begin(played, timeline.wall_s(log.taken_ns(played))):
                 peer.publish(played)
                 log.published += 1
                 yield played

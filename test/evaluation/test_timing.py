@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -112,3 +113,34 @@ def test_a_node_that_counts_anew_is_told():
     live.look(13, 12, counts(received=4, published=3, overwritten=1))
     assert live.summary()["played"] == 4 and live.summary()["dropped"] == 1
     assert any("count anew" in text for text in live.troubles)
+
+
+def test_a_recording_that_is_played_again_and_again_has_its_own_rate_and_no_jitter():
+    log = TimingLog()
+    for _ in range(3):
+        for index in range(20):
+            taken_s = 5.0 + 0.1 * index
+            log.add(FrameTime(int(taken_s * 1e9), taken_s, taken_s + 0.01, taken_s + 0.05))
+    summary = log.summary()
+    assert summary["frames"] == 60
+    assert summary["rate_in_hz"] == summary["rate_out_hz"] == pytest.approx(10.0, abs=0.01)
+    assert summary["jitter_ms"]["max"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_one_thread_looks_while_another_adds():
+    log, failures = TimingLog(), []
+
+    def add() -> None:
+        try:
+            for index in range(100_000):
+                log.heard(log.add(FrameTime(index, 0.1 * index, 0.1 * index)), 0.1 * index)
+        except BufferError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    while thread.is_alive():
+        latency_s = log.latency_s
+        assert len(log.stamps_s) >= len(latency_s)
+    thread.join()
+    assert not failures and len(log) == 100_000

@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dpt_ros.bags.reader import BagError
+from dpt_ros.bags.sample_settings import SampleSettings
+from dpt_ros.bags.topics import SensorTopics
+from dpt_ros.config import ConfigError
+from dpt_ros.evaluation import joining
+from dpt_ros.evaluation.joining import ANSWER_PATIENCE_NS, PATIENCE_NS, LiveJoin
+from dpt_ros.evaluation.live_session import LiveSession, NodeFacts
+from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.evaluation.output_folder import OutputFolder
+from dpt_ros.evaluation.replay_report import (
+    build_replay_report,
+    metrics_json,
+    summary_lines,
+    timing_json,
+)
+from dpt_ros.evaluation.truth import Truth, check_choices
+from dpt_ros.geometry.camera import Camera
+
+CAMERA = Camera(16, 12, 20.0, 20.0, 7.5, 5.5)
+STEP = 100_000_000
+START = 1_600_000_000_000_000_000
+TOPICS = SensorTopics(image="/image_rect", camera_info="camera_info", points="points")
+
+
+def answer(recordings, stamp, value):
+    """A 32FC1 image of a 32 x 24 picture."""
+    values = np.full((24, 32), value, np.float32)
+    message = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+    message.encoding, message.step = "32FC1", 32 * 4
+    message.data = np.frombuffer(values.tobytes(), np.uint8)
+    return message
+
+
+def feed(join, recordings, index, wall_m=4.0, with_scan=True):
+    stamp = START + index * STEP
+    done = list(join.add("camera_info", recordings.info(stamp, 32, 24, 25.0), 0.0))
+    rgb = np.full((24, 32, 3), index % 256, np.uint8)
+    done += join.add("/image_rect", recordings.image(stamp, rgb), 10.0 + index)
+    if with_scan:
+        cloud = recordings.cloud(stamp, recordings.wall(wall_m))
+        done += join.add("points", cloud, 0.0)
+    return done
+
+
+def new_join(recordings, with_depth=True):
+    join = LiveJoin(SampleSettings(min_points=1), TOPICS, with_depth)
+    pose = ("lidar", "camera", np.linalg.inv(recordings.OPTICAL_FROM_LIDAR))
+    join.add_transforms(recordings.transforms(START, pose), is_static=True)
+    return join
+
+
+def test_picture_depth_and_truth_of_one_stamp_come_together(recordings):
+    join = new_join(recordings)
+    done = []
+    for index in range(12):
+        done += feed(join, recordings, index, 4.0 + index)
+        stamp = START + index * STEP
+        done += join.add_answer(answer(recordings, stamp, 0.25), False, 20.0 + index)
+        done += join.add_answer(answer(recordings, stamp, 4.0), True, 20.5 + index)
+    done += join.finish()
+    assert [item.stamp_ns for item in done] == [START + index * STEP for index in range(12)]
+    first = done[0].frame("live")
+    assert (done[0].received_s, done[0].heard_s) == (10.0, 20.5)
+    assert np.nanmax(first.truth_m) == pytest.approx(4.0) and first.rgb.max() == 0
+    assert (first.inverse_depth == 0.25).all() and (first.depth_m == 4.0).all()
+
+
+def test_pictures_without_depth_or_scan_are_given_out_in_time(recordings):
+    join = new_join(recordings, with_depth=False)
+    done = feed(join, recordings, 0, with_scan=False)
+    stamp = START
+    done += join.add_answer(answer(recordings, stamp, 0.5), False, 1.0)
+    done += feed(join, recordings, 1, with_scan=False)  # never answered
+    assert done == []
+    done += feed(join, recordings, 3 + PATIENCE_NS // STEP, with_scan=False)
+    assert [item.stamp_ns for item in done] == [START]
+    done += feed(join, recordings, 3 + ANSWER_PATIENCE_NS // STEP, with_scan=False)
+    assert [item.stamp_ns for item in done] == [START, START + STEP]
+    assert done[0].frame("live").truth_m is None and done[1].inverse_depth is None
+    with pytest.raises(ValueError, match="no depth"):
+        done[1].frame("live")
+
+
+def test_a_clock_that_jumps_starts_anew_and_keeps_the_sensors_places(recordings):
+    join = new_join(recordings, with_depth=False)
+    feed(join, recordings, 50)
+    join.forget()
+    done = []
+    for index in range(12):
+        done += feed(join, recordings, index)
+        done += join.add_answer(answer(recordings, START + index * STEP, 0.5), False, 1.0)
+    done += join.finish()
+    assert sum(item.sample is not None for item in done) >= 6
+
+
+def test_a_recording_that_begins_again_without_a_clock_that_does(recordings):
+    """`ros2 bag play --loop` without simulated time, or a camera that was started anew."""
+    join = new_join(recordings, with_depth=True)
+    done = []
+    for _ in range(2):
+        for index in range(30):
+            done += feed(join, recordings, index)
+            stamp = START + index * STEP
+            done += join.add_answer(answer(recordings, stamp, 0.5), False, 1.0)
+            done += join.add_answer(answer(recordings, stamp, 2.0), True, 1.0)
+    done += join.finish()
+    assert [item.stamp_ns for item in done[:30]] == [item.stamp_ns for item in done[30:]]
+    assert sum(item.depth_m is not None for item in done) == 60
+    assert sum(item.sample is not None for item in done[30:]) >= 15
+    assert any("went back by 2.9 s" in text for text in join.warnings)
+
+
+def test_metres_that_do_not_come_hold_nothing_back(recordings):
+    """A calibration that does not fit the camera: the node publishes inverse depth alone."""
+    join = new_join(recordings, with_depth=True)
+    done = []
+    for index in range(30):
+        done += feed(join, recordings, index)
+        done += join.add_answer(answer(recordings, START + index * STEP, 0.5), False, 1.0)
+    assert len(done) >= 20 and all(item.inverse_depth is not None for item in done)
+
+
+def test_stamps_that_are_no_times_of_the_clock(recordings):
+    """A camera that stamps with the time since it was switched on."""
+    settings = LiveSettings(model="dpt_tiny", samples=SampleSettings(min_points=1))
+    session = LiveSession(settings, TOPICS)
+    for index in range(5):
+        stamp, now_s = 10**9 + index * STEP, 1.7e9 + 0.1 * index
+        image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+        list(session.add(TOPICS.image, image, now_s))
+        list(session.add_answer(answer(recordings, stamp, 0.5), False, now_s + 0.8))
+    list(session.finish())
+    assert float(session.status()["latency p50 ms"]) == pytest.approx(800.0, abs=0.1)
+    told = "a picture's stamp is 1699999999 s before the clock"
+    assert sum(told in text for text in session.facts().troubles) == 1
+
+
+def test_a_folder_that_is_there_is_told_in_the_words_of_the_launch_file(tmp_path):
+    (tmp_path / "old.txt").write_text("mine")
+    settings = LiveSettings(model="dpt_tiny", output=str(tmp_path))
+    with pytest.raises(FileExistsError, match="output:=FOLDER, or .* overwrite:=true"):
+        LiveSession(settings, TOPICS)
+
+
+def test_choices_of_the_truth_that_cannot_be_are_refused_before_anything_is_played(
+    tmp_path, recordings
+):
+    stamps = [START + index * STEP for index in range(3)]
+    drive = recordings.drive(stamps)
+    bag = recordings.write_bag(tmp_path / "drive", drive)
+    check_choices(bag, SampleSettings())
+    with pytest.raises(BagError, match="got topic '/lidr': expected one of"):
+        check_choices(bag, SampleSettings(points_topic="/lidr"))
+    with pytest.raises(ConfigError, match="nope.yaml"):
+        check_choices(bag, SampleSettings(transforms="nope.yaml"))
+    blind = recordings.write_bag(tmp_path / "blind", [m for m in drive if m[0] != "/points"])
+    check_choices(blind, SampleSettings())
+    second = [("/rear/points", ns, m) for t, ns, m in drive if t == "/points"]
+    both = recordings.write_bag(tmp_path / "both", [*drive, *second])
+    with pytest.raises(BagError, match="no topic was chosen"):
+        check_choices(both, SampleSettings())
+    check_choices(both, SampleSettings(points_topic="/points"))
+
+
+def test_a_file_of_transforms_wins_against_those_that_come(recordings, tmp_path):
+    path = tmp_path / "transforms.yaml"
+    matrix = np.linalg.inv(recordings.OPTICAL_FROM_LIDAR)
+    entry = {"parent": "lidar", "child": "camera", "matrix": matrix.tolist()}
+    path.write_text(yaml.safe_dump({"transforms": [entry]}))
+    settings = SampleSettings(min_points=1, transforms=str(path))
+    away = matrix.copy()
+    away[:3, 3] += 100.0
+    depths = []
+    for pose in (matrix, away):
+        join = LiveJoin(settings, TOPICS, with_depth=False)
+        join.add_transforms(recordings.transforms(START, ("lidar", "camera", pose)), is_static=True)
+        done = [item for index in range(12) for item in feed(join, recordings, index)]
+        done += join.finish()
+        depths.append([item.sample.depth_m for item in done if item.sample is not None])
+    assert len(depths[0]) >= 4
+    np.testing.assert_array_equal(depths[0], depths[1])
+
+
+def test_depth_that_comes_seconds_late_finds_its_picture(recordings):
+    """30 Hz, and a network that takes 4 s: 120 pictures wait by then."""
+    join = new_join(recordings, with_depth=False)
+    stamps = [START + index * 33_333_333 for index in range(130)]
+    done = []
+    for stamp in stamps:
+        image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+        done += join.add(TOPICS.image, image, 0.0)
+    assert done == []
+    done += join.add_answer(answer(recordings, stamps[9], 0.5), False, 1.0)
+    assert [item.stamp_ns for item in done if item.inverse_depth is not None] == [stamps[9]]
+
+
+def test_pictures_that_take_too_much_memory_are_given_up_and_it_is_said(recordings, monkeypatch):
+    monkeypatch.setattr(joining, "MOST_BYTES", 10 * 24 * 32 * 3)
+    join = new_join(recordings, with_depth=False)
+    done = []
+    for index in range(12):
+        image = recordings.image(START + index * STEP, np.zeros((24, 32, 3), np.uint8))
+        done += join.add(TOPICS.image, image, 0.0)
+    assert [item.stamp_ns for item in done] == [START, START + STEP]
+    assert any(text.startswith("depth comes so late") for text in join.warnings)
+
+
+def test_latencies_are_told_in_seconds_that_pass(recordings, tmp_path):
+    settings = LiveSettings(model="dpt_tiny", rate=0.5, samples=SampleSettings(min_points=1))
+    session = LiveSession(settings, TOPICS)
+    for index in range(5):
+        stamp = START + index * STEP
+        image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+        list(session.add(TOPICS.image, image, stamp / 1e9 + 0.01))
+        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9 + 0.06))
+    list(session.finish())
+    status = session.status()
+    assert status["frames"] == "5"
+    assert float(status["latency p50 ms"]) == pytest.approx(120.0, abs=0.2)
+    assert float(status["rate Hz"]) == pytest.approx(5.0, rel=0.01)
+
+
+def test_a_node_that_never_answers_is_named(recordings):
+    settings = LiveSettings(model="dpt_tiny", samples=SampleSettings(min_points=1))
+    session = LiveSession(settings, TOPICS)
+    assert "pictures: none came on /image_rect" in session.facts().missing
+    image = recordings.image(START, np.zeros((24, 32, 3), np.uint8))
+    list(session.add(TOPICS.image, image, START / 1e9))
+    list(session.finish())
+    assert "depth: the node answered no picture" in session.facts().missing
+
+
+def test_what_is_known_of_the_node_is_in_the_report_and_what_is_not_is_told(recordings, tmp_path):
+    stamps = [START + index * STEP for index in range(3)]
+    bag = recordings.write_bag(tmp_path / "drive", recordings.drive(stamps))
+    topics = SensorTopics(image="/camera/image_raw", camera_info="camera_info", points="points")
+    samples = SampleSettings(max_gap_s=0.02)
+    session = LiveSession(LiveSettings(model="dpt_tiny", bag=str(bag), samples=samples), topics)
+    for stamp in stamps[:2]:
+        image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+        list(session.add(topics.image, image, stamp / 1e9))
+        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9 + 0.1))
+    list(session.finish())
+    session.node = NodeFacts(
+        losses={"played": 2, "answered": 2, "dropped": 7},
+        stages_ms={"network p50": 12.5, "overhead p50": 2.0},
+        network={"device": "cpu (the only one)"},
+        load={"memory_mib": {"mean": 321.0, "max": 333.0}},
+        missing=["CPU of the node: why"],
+        troubles=["the node is odd"],
+    )
+    facts = session.facts()
+    timing = timing_json(facts)
+    assert timing["losses"]["dropped"] == 7 and timing["load"]["memory_mib"]["max"] == 333.0
+    assert timing["node_stages_ms"] == session.node.stages_ms and "cpu" in str(timing["network"])
+    assert "not known live" in timing["losses_of"] and timing["outside_node_p50_ms"] is None
+    assert "CPU of the node: why" in facts.missing and "the node is odd" in facts.troubles
+    assert facts.recording["pictures"] == 3
+    assert metrics_json(session.evaluation, facts)["samples"]["max_gap_s"] == 0.02
+    assert "2 of the 3 pictures of the recording came" in facts.troubles[0]
+    page = build_replay_report(session.evaluation, facts).html()
+    assert "samples.max_gap_s" in page and "samples.lidar.occlusion_step" in page
+    assert "333.0" in page and "not known live" in page and "CPU of the node: why" in page
+    assert "arrival to depth" in page and "from publication" not in page
+    assert any("7 dropped" in line for line in summary_lines(session.evaluation, facts))
+
+
+def test_truth_is_found_by_stamp_and_says_why_there_is_none(tmp_path, recordings):
+    stamps = [START + index * STEP for index in range(5)]
+    bag = recordings.write_bag(tmp_path / "drive", recordings.drive(stamps))
+    truth = Truth(bag, SampleSettings(min_points=1))
+    found = [truth.of(stamp) for stamp in (stamps[0], stamps[2], stamps[1], stamps[4] + 7)]
+    assert [None if s is None else s.stamp_ns for s in found] == [
+        stamps[0],
+        stamps[2],
+        stamps[1],
+        None,
+    ]
+    assert truth.missing == "" and truth.source == "drive" and truth.found == 3
+    blind = [m for m in recordings.drive(stamps) if m[0] != "/points"]
+    truth = Truth(recordings.write_bag(tmp_path / "blind", blind), SampleSettings())
+    assert truth.of(stamps[0]) is None and "no messages of type" in truth.missing
+    behind = [
+        (t, ns, recordings.cloud(ns, -recordings.wall(5.0)) if t == "/points" else m)
+        for t, ns, m in recordings.drive(stamps)
+    ]
+    truth = Truth(recordings.write_bag(tmp_path / "behind", behind), SampleSettings())
+    assert truth.of(stamps[0]) is None
+    truth.finish()
+    assert "0 of them in front of the camera" in truth.missing
+
+
+def test_an_output_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "out"
+    with pytest.raises(RuntimeError, match="broken"), OutputFolder(path) as folder:
+        (folder.work / "half").write_text("half")
+        raise RuntimeError("broken")
+    assert list(tmp_path.iterdir()) == []
+    with OutputFolder(path) as folder:
+        (folder.work / "a").write_text("1")
+        assert not path.exists()
+    assert (path / "a").read_text() == "1" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileExistsError, match="--force"):
+        OutputFolder(path)
+    (path / "mine").write_text("kept")
+    with OutputFolder(path, force=True) as folder:
+        (folder.work / "a").write_text("2")
+    assert {p.name: p.read_text() for p in path.iterdir()} == {"a": "2", "mine": "kept"}
+
+
+def test_the_folder_that_one_is_in_can_be_the_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with OutputFolder(".") as folder:
+        (folder.work / "a.txt").write_text("a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["to a folder", "to nothing yet"])
+def test_an_output_folder_may_be_a_link(tmp_path, is_there):
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "results", tmp_path / "out"
+    if is_there:
+        target.mkdir()
+    link.symlink_to(target)
+    with OutputFolder(link) as folder:
+        (folder.work / "a").write_text("1")
+    assert link.is_symlink() and (link / "a").read_text() == "1"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_output_folder_may_be_a_mount_point(tmp_path, monkeypatch):
+    """It can't be removed, and what lies beside it is on another disk."""
+    path = tmp_path / "out"
+    path.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == path)
+    monkeypatch.setattr(Path, "rmdir", lambda _: pytest.fail("a mount point is not removed"))
+    with OutputFolder(path) as folder:
+        assert folder.work.parent == path
+        (folder.work / "sub").mkdir()
+        (folder.work / "sub" / "a").write_text("1")
+    assert [p.name for p in path.iterdir()] == ["sub"] and (path / "sub" / "a").read_text() == "1"
+
+
+def test_results_that_cannot_be_moved_are_kept(tmp_path):
+    path = tmp_path / "out"
+    with pytest.raises(OSError, match=r"they are in .*\.part"), OutputFolder(path) as folder:
+        (folder.work / "a").write_text("1")
+        path.write_text("in the way")
+    assert (folder.work / "a").read_text() == "1"
+
+
+def test_a_place_that_cannot_be_written_is_told_beforehand(tmp_path, monkeypatch):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "a").write_text("1")
+    for closed, asked in ((tmp_path, tmp_path / "new" / "out"), (full, full)):
+        monkeypatch.setattr(os, "access", lambda path, _, closed=closed: path != closed)
+        with pytest.raises(PermissionError, match="name another folder"):
+            OutputFolder(asked, force=True)
