@@ -22,6 +22,11 @@ class LiveSettings:
     image_transport: str = setting(
         "raw", "How images arrive.", choices=("raw", "compressed"), fixed=True
     )
+    depth_node: str = setting(
+        "dpt",
+        "The depth node's name, in this node's namespace; with a / in front, its full name.",
+        fixed=True,
+    )
     protocol: str = setting(
         "full", "Which pixels count: full, kitti, nyu or zero-shot.", fixed=True
     )

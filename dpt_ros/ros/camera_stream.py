@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -79,7 +80,7 @@ class CameraStream:
     def subscribe(self, transport: str) -> None:
         """Start to listen; `transport` is "raw" or "compressed"."""
         self._type = CompressedImage if transport == "compressed" else Image
-        self.image_topic = self._transport_topic(transport)
+        self.image_topic = transport_topic(self._node, self._topics.image, transport)
         self._profile = self._subscribe(self._type, self.image_topic, self._on_image)
         self._subscribe(CameraInfo, self.camera_info_topic, self.camera.update)
         self._subscribed_s = time.monotonic()
@@ -134,17 +135,6 @@ class CameraStream:
             self._node, self._topics.image, self.image_topic, type_name, self._profile
         )
 
-    def _transport_topic(self, transport: str) -> str:
-        topic = self._node.resolve_topic_name(self._topics.image)
-        if transport == "raw" or topic.endswith(f"/{transport}"):
-            return topic
-        # image_transport's name, unless the user remapped that very name.
-        name = f"{self._topics.image}/{transport}"
-        remapped = self._node.resolve_topic_name(name)
-        if remapped != self._node.resolve_topic_name(name, only_expand=True):
-            return remapped
-        return f"{topic}/{transport}"
-
     def _subscribe(self, message_type: Any, topic: str, callback: Any) -> Any:
         profile = input_profile()
         self._subscriptions.append(
@@ -170,3 +160,20 @@ class CameraStream:
     def _tell_qos(self, topic: str, text: str) -> None:
         self.qos_trouble[topic] = text
         self._teller.tell(f"qos {topic}", text)
+
+
+def transport_topic(node: Node, name: str, transport: str) -> str:
+    """Full name of the topic on which pictures of a topic arrive, as image_transport names it.
+
+    Args:
+        node: whose remappings count; that of `name` does too, unless `name/transport` has its own.
+        name: of the pictures' topic.
+        transport: raw or compressed.
+    """
+    topic = str(node.resolve_topic_name(name))
+    if transport == "raw" or topic.endswith(f"/{transport}"):
+        return topic
+    remapped = str(node.resolve_topic_name(f"{name}/{transport}"))
+    if remapped != node.resolve_topic_name(f"{name}/{transport}", only_expand=True):
+        return remapped
+    return f"{topic}/{transport}"

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from dpt_ros.bags.topics import SensorTopics
 from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.ros.camera_stream import transport_topic
 from dpt_ros.ros.node_peer import crowded
 
 SENSOR = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
@@ -49,7 +50,7 @@ class EvaluatorInputs:
         is_compressed, samples = settings.image_transport == "compressed", settings.samples
         image = (samples.image_topic or "image_rect").removesuffix("/compressed")
         beside = f"{image.rpartition('/')[0]}/camera_info" if samples.image_topic else "camera_info"
-        image += "/compressed" if is_compressed else ""
+        image = transport_topic(node, image, settings.image_transport)
         image_type = CompressedImage if is_compressed else Image
         self._watched = [
             self._listen("image", image_type, image, SENSOR),
@@ -61,7 +62,7 @@ class EvaluatorInputs:
         self._listen_to_transforms()
         self._listen_to_odometry(samples.odometry_topic or "odometry")
         self.topics = SensorTopics(
-            image=node.resolve_topic_name(image),
+            image=image,
             camera_info="camera_info",
             points="points",
             odometry="odometry",

@@ -31,7 +31,6 @@ OUTPUTS: dict[str, tuple[str, Any]] = {
 
 MOST_WAITING = 200
 _STOP_S = 30.0
-_DEPTH_NODE = "/dpt"
 _GONE_S = 5.0
 """The depth node reports once a second; silent for so long, it has ended."""
 
@@ -61,8 +60,9 @@ class EvaluatorNode(Node):
             name: self.create_publisher(kind, f"~/{topic}", output_profile())
             for name, (topic, kind) in OUTPUTS.items()
         }
-        self._inputs = EvaluatorInputs(self, settings, self._receive, _DEPTH_NODE)
-        self._watch = NodeWatch(self, _DEPTH_NODE, settings.node_pid)
+        depth_node = self._full_name(settings.depth_node)
+        self._inputs = EvaluatorInputs(self, settings, self._receive, depth_node)
+        self._watch = NodeWatch(self, depth_node, settings.node_pid)
         self.session = LiveSession(settings, self._inputs.topics)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -84,6 +84,9 @@ class EvaluatorNode(Node):
         self._thread.join(_STOP_S)
         self._watch.stop()
         self.session.node = self._watch.facts()
+
+    def _full_name(self, node: str) -> str:
+        return node if node.startswith("/") else f"{self.get_namespace().rstrip('/')}/{node}"
 
     def _receive(self, name: str, message: Any) -> None:
         self._watch.count(name)

@@ -73,11 +73,11 @@ def set_parameter(peer: Any, name: str, value: Any) -> Any:
 def start_evaluator(
     start_node: Any, tiny_checkpoint: Path, calibration: Path, tmp_path: Path
 ) -> Callable[..., Any]:
-    def start(**parameters: Any) -> Any:
+    def start(*more: str, **parameters: Any) -> Any:
         program = tmp_path / "evaluator.py"
         program.write_text(PROGRAM)
         remaps = (f"image_rect:={IMAGE}", f"camera_info:={CAMERA_INFO}", f"points:={POINTS}")
-        arguments = [word for remap in remaps for word in ("-r", remap)]
+        arguments = [word for remap in (*remaps, *more) for word in ("-r", remap)]
         values = {
             "model": "dpt_tiny",
             "checkpoint": tiny_checkpoint,
@@ -157,6 +157,22 @@ def test_topics_given_as_parameters_are_listened_to(peer: Any, start_evaluator: 
 
     peer.wait_until(is_listening, f"who hears {expected}", START_S)
     told = "listening to /front/image/compressed"
+    peer.wait_until(lambda: told in evaluator.log, told, START_S)
+    assert evaluator.stop() == 0, evaluator.log
+
+
+def test_it_follows_the_depth_node_into_its_namespace_and_to_its_transport(
+    peer: Any, start_evaluator: Any
+) -> None:
+    evaluator = start_evaluator("__ns:=/robot1", image_transport="compressed", depth_node="front")
+    answers = ("/robot1/front/inverse_depth/image", "/robot1/front/depth/image_rect")
+    expected = (f"{IMAGE}/compressed", *answers)
+
+    def is_listening() -> bool:
+        return all(peer.node.count_subscribers(topic) == 1 for topic in expected)
+
+    peer.wait_until(is_listening, f"who hears {expected}", START_S)
+    told = f"listening to {IMAGE}/compressed"
     peer.wait_until(lambda: told in evaluator.log, told, START_S)
     assert evaluator.stop() == 0, evaluator.log
 
