@@ -84,6 +84,8 @@ class SampleAssembly:
             if bag.is_cut_off:
                 self._tell_of_damage(f"{bag.damage}: what is whole of it was read")
             self.tally.scans_total = next(t.count for t in bag.topics if t.name == topics.points)
+            for text in topics.warnings:
+                self.tally.warn(text)
             self._begin(topics)
             self._read_static(bag, topics)
             yield from self._read(bag, topics)
@@ -118,6 +120,7 @@ class SampleAssembly:
             self.tally.warn(f"the fixed transform {name} has two values: the later one is taken")
 
     def _begin(self, topics: SensorTopics) -> None:
+        self._odometry_choices = topics.odometry_choices
         pictures = self._settings.pictures
         self._is_rectified = (
             is_rectified(topics.image) if pictures == "auto" else pictures == "rectified"
@@ -312,7 +315,7 @@ class SampleAssembly:
         if not self.tally.calibration:
             at_picture = np.array([picture_ns], np.int64)
             chain = self._graph.lookup(camera_frame, lidar_frame, at_picture)[0]
-            for text in frame_warnings(waiting.info):
+            for text in frame_warnings(waiting.info) if self._is_rectified else ():
                 self.tally.warn(text)
             self.tally.calibration = {
                 "camera": asdict(camera),
@@ -330,8 +333,11 @@ class SampleAssembly:
         if not self._settings.motion_compensation:
             return
         if fixed is None:
+            odometry = "no odometry"
+            if several := ", ".join(self._odometry_choices):
+                odometry = f"several odometry topics ({several}), none chosen by --odometry-topic,"
             self.tally.warn(
-                "no odometry and no /tf to a frame that stands still (--fixed-frame): if the robot "
+                f"{odometry} and no /tf to a frame that stands still (--fixed-frame): if the robot "
                 "moved, its scans are smeared and its depth is off"
             )
         elif scan.stamps_ns is None:
@@ -359,7 +365,13 @@ class SampleAssembly:
         ]
         reasons += [self.tally.damage] if self.tally.damage else []
         gap_ns, hint = self._pairing.smallest_gap_ns, ""
-        if gap_ns is not None:
+        if self._pairing.late_scans:
+            hint = (
+                f" {self._pairing.late_scans} scans came so long after the pictures of their time "
+                "that those were gone: synchronise the clocks of camera and LiDAR, or let the "
+                "LiDAR's driver publish sooner."
+            )
+        elif gap_ns is not None:
             hint = f" The smallest gap between a picture and a scan is {gap_ns / 1e9:.3f} s"
             if gap_ns > self._pairing.max_gap_ns:
                 hint += ": synchronise the clocks of camera and LiDAR, or raise --max-gap-s"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dpt_ros.bags.dataset import DatasetWriter, refuse_other_options
-from dpt_ros.bags.dataset_format import name_of_recording
+from dpt_ros.bags.dataset_format import DatasetError, name_of_recording
 from dpt_ros.bags.overlay import draw_overlay
 from dpt_ros.bags.reader import BagError
 from dpt_ros.bags.sample_settings import SampleSettings
@@ -32,6 +32,7 @@ _OF_A_BAG = (
     "body_polygon",
 )
 _ENDS_READ = 1 << 16
+_STORAGE_ENDINGS = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,8 @@ def name_recordings(
 
     Raises:
         BagError: there is no such path, or the same recording twice.
-        DatasetError: one is finished already, with other options.
+        DatasetError: one is finished already, with other options; or it can't be told whether.
     """
-    finished = {info.get("recording_sha256"): name for name, info in sources.items()}
     taken, known = set(sources), set[str]()
     recordings, done = [], []
     for path in map(Path, paths):
@@ -76,8 +76,8 @@ def name_recordings(
         if sha256 in known:
             raise BagError(f"{path} is given twice, or is a copy of another one: give it once")
         known.add(sha256)
-        if sha256 in finished:
-            name = finished[sha256]
+        name = _finished_source(path, sha256, sources)
+        if name:
             refuse_other_options(name, sources[name], _options_of_bag(settings))
             done.append(name)
             continue
@@ -90,8 +90,40 @@ def name_recordings(
     return recordings, done
 
 
+def _finished_source(path: Path, sha256: str, sources: Mapping[str, Mapping[str, Any]]) -> str:
+    """The source that a recording was made into; "" where it was not.
+
+    Earlier versions hashed every file of the folder, as "recording_sha256".
+    """
+    earlier = {n: info for n, info in sources.items() if "recording_sha256" in info}
+    folder = _folder(path) if earlier else None
+    known = {sha256} | ({_sha256(sorted(folder.iterdir()))} if folder else set())
+    for name, info in sources.items():
+        if info.get("storage_sha256") == sha256 or info.get("recording_sha256") in known:
+            return name
+    for name, info in earlier.items():
+        if folder and info.get("path") == str(folder.absolute()):
+            raise DatasetError(
+                f"{folder} is not as it was when {name} was made of it by an earlier version, to "
+                "which notes and metadata.yaml counted too: build the data set anew in another "
+                "folder, or put those files back as they were"
+            )
+    return ""
+
+
+def _folder(path: Path) -> Path | None:
+    """The folder of a recording; None of a file that is not all there is of a recording."""
+    if path.is_dir():
+        return path
+    is_whole = (path.parent / "metadata.yaml").exists() and _storage_files(path.parent) == [path]
+    return path.parent if is_whole else None
+
+
 def recording_sha256(path: Path) -> str:
-    """Names, sizes and both ends of a recording's files: quick, and the same after a move.
+    """Names, sizes and both ends of a recording's storage files.
+
+    Quick, and the same after a move, beside other files, with new metadata, and for a single file
+    given in place of its folder.
 
     Raises:
         BagError: there is no such path.
@@ -100,7 +132,21 @@ def recording_sha256(path: Path) -> str:
         raise BagError(
             f"there is no recording at {path}: give a rosbag2 folder, .mcap or .db3 file"
         )
-    files: Sequence[Path] = [path] if path.is_file() else sorted(path.iterdir())
+    return _sha256(_files(path))
+
+
+def _files(path: Path) -> list[Path]:
+    """What of a recording is hashed; of a folder without storage files, all there is."""
+    if path.is_file():
+        return [path]
+    return _storage_files(path) or sorted(path.iterdir())
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.name.endswith(_STORAGE_ENDINGS))
+
+
+def _sha256(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         if not file.is_file():
@@ -145,7 +191,7 @@ def build_source(
         if overlays and index % every == 0:
             writer.add_overlay(sample.id, draw_overlay(sample.rgb, sample.depth_m))
         on_progress(stream.tally.scans_read, stream.tally.scans_total)
-    info = {**stream.info, "recording_sha256": recording.sha256, "options": options}
+    info = {**stream.info, "storage_sha256": recording.sha256, "options": options}
     writer.finish_source(recording.name, info)
     on_progress(stream.tally.scans_total, stream.tally.scans_total)
     return {**info, "samples": stream.tally.samples}

@@ -19,7 +19,7 @@ class SampleSettings:
     pictures: str = setting(
         "auto",
         "Whether pictures are rectified (P of camera_info applies) or raw (K and D); auto: "
-        "rectified where the topic's name has 'rect' in it.",
+        "rectified where the topic's name has the word rect or rectified in it.",
         choices=("auto", "rectified", "raw"),
     )
     max_gap_s: float = setting(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from dpt_ros.bags.reader import IMAGE_TYPES, BagReader
+from dpt_ros.bags.reader import IMAGE_TYPES, BagError, BagReader
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
@@ -16,7 +17,11 @@ TRANSFORMS = "tf2_msgs/msg/TFMessage"
 
 @dataclass(frozen=True)
 class SensorTopics:
-    """The topics that samples are made of; `odometry` is empty where there is none."""
+    """The topics that samples are made of.
+
+    `odometry` is empty where there is none, or several to choose from, `odometry_choices`;
+    `warnings` say what is doubtful about the choice.
+    """
 
     image: str
     camera_info: str
@@ -24,6 +29,8 @@ class SensorTopics:
     odometry: str = ""
     moving_transforms: tuple[str, ...] = ()
     static_transforms: tuple[str, ...] = ()
+    odometry_choices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def streamed(self) -> tuple[str, ...]:
@@ -42,10 +49,18 @@ def find_topics(
     """The sensors' topics; empty names are found by type.
 
     Raises:
-        BagError: a topic that is not there, or several and no name; lists those that fit.
+        BagError: a topic that is not there, or several and no name; lists those that fit. Or no
+            name, and the only camera_info is of another camera.
     """
     image = bag.find_topic(IMAGE_TYPES, image or None)
     info_name = camera_info or camera_info_topic(bag, image)
+    info = bag.find_topic([CAMERA_INFO], info_name or None)
+    doubt = "" if info == _sibling(image) else _frames_that_differ(bag, image, info)
+    if doubt and not camera_info:
+        raise BagError(
+            f"{bag.path} has no {_sibling(image)}, and {doubt}: expected the camera_info of the "
+            "same camera; record it, or name the topic to take with --camera-info-topic"
+        )
     candidates = [topic.name for topic in bag.topics_of([ODOMETRY]) if topic.count]
     if odometry or len(candidates) == 1:
         odometry = bag.find_topic([ODOMETRY], odometry or None)
@@ -53,26 +68,53 @@ def find_topics(
     static = tuple(name for name in transforms if name.endswith("tf_static"))
     return SensorTopics(
         image=image,
-        camera_info=bag.find_topic([CAMERA_INFO], info_name or None),
+        camera_info=info,
         points=bag.find_topic([POINT_CLOUD], points or None),
         odometry=odometry,
         moving_transforms=tuple(name for name in transforms if name not in static),
         static_transforms=static,
+        odometry_choices=() if odometry else tuple(candidates),
+        warnings=(f"{doubt}: is it the same camera?",) if doubt else (),
     )
 
 
 def camera_info_topic(bag: BagReader, image_topic: str) -> str | None:
-    """The camera_info beside an image topic, else the only one; None where neither is there."""
+    """The camera_info beside an image topic, else the only one, unless it is of another frame."""
     names = [topic.name for topic in bag.topics_of([CAMERA_INFO]) if topic.count]
-    sibling = image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
-    if sibling in names:
-        return sibling
-    return names[0] if len(names) == 1 else None
+    if _sibling(image_topic) in names:
+        return _sibling(image_topic)
+    is_choice = len(names) == 1 and not _frames_that_differ(bag, image_topic, names[0])
+    return names[0] if is_choice else None
+
+
+def _sibling(image_topic: str) -> str:
+    return image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
+
+
+def _frames_that_differ(bag: BagReader, image: str, camera_info: str) -> str:
+    """In words, the frames of a picture and a camera_info; "" while they agree or do not say."""
+    frames = [_first_frame(bag, topic) for topic in (image, camera_info)]
+    if not all(frames) or frames[0] == frames[1]:
+        return ""
+    return f"{camera_info} has the frame {frames[1]!r}, {image} the frame {frames[0]!r}"
+
+
+def _first_frame(bag: BagReader, topic: str) -> str:
+    try:
+        first = next(bag.messages(topic), None)
+    except BagError:  # told when the topic is read
+        return ""
+    return "" if first is None else str(first.message.header.frame_id).lstrip("/")
 
 
 def is_rectified(image_topic: str) -> bool:
-    """Whether a topic's name says that its pictures are rectified, as image_proc's names do."""
-    return "rect" in image_topic.removesuffix("/compressed").rpartition("/")[2]
+    """Whether a topic's name says that its pictures are rectified.
+
+    The last two parts of the name count: /left/image_rect_color, as image_proc says, and
+    /left/rectified/image; but not /direct/image, nor /left/image_unrectified.
+    """
+    parts = image_topic.removesuffix("/compressed").split("/")[-2:]
+    return not {"rect", "rectified"}.isdisjoint(re.split("[/_]", "/".join(parts).lower()))
 
 
 def frame_warnings(info: Any) -> list[str]:

@@ -21,8 +21,12 @@ TIME_FIELDS = ("time", "t", "timestamp", "time_stamp", "offset_time", "point_tim
 
 _SHORTEST_SCAN_NS = 1_000_000  # less is rounding, or nothing that a movement smears
 _LONGEST_SCAN_NS = 1_000_000_000
+# Nearer points are drivers' mark for "no return": they are at exactly (0, 0, 0).
+_NEAREST_M = 1e-3
 # Units in which drivers count, as nanoseconds; offsets to the header's stamp, or absolute.
 _UNITS_NS = {"s": 1e9, "us": 1e3, "ns": 1.0}
+# Ouster's clouds have these fields, and count in nanoseconds however short a piece of a scan is.
+_FIELDS_OF_OUSTER = {"t", "ring", "range", "reflectivity"}
 
 
 def cloud_to_points(msg: Any) -> dict[str, NDArray[Any]]:
@@ -66,7 +70,7 @@ def cloud_to_xyz(msg: Any, keep_invalid: bool = False) -> NDArray[np.float32]:
 
     Args:
         msg: sensor_msgs PointCloud2 of rclpy or rosbags.
-        keep_invalid: keep points with a NaN or an infinity; else only finite ones are returned.
+        keep_invalid: keep points that were not measured: with a NaN, an infinity, or at (0, 0, 0).
 
     Raises:
         MessageError: no x, y, z, or see `cloud_to_points`.
@@ -75,7 +79,7 @@ def cloud_to_xyz(msg: Any, keep_invalid: bool = False) -> NDArray[np.float32]:
 
 
 def cloud_to_timed_xyz(msg: Any) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-    """The finite points of a PointCloud2 and when each was measured.
+    """The points of a PointCloud2 that were measured, and when each was.
 
     Returns:
         Positions [N, 3] float32 in the cloud's frame, and stamps [N] in nanoseconds of the clock of
@@ -86,10 +90,10 @@ def cloud_to_timed_xyz(msg: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]
     """
     fields = cloud_to_points(msg)
     xyz = _xyz(fields, keep_invalid=True)
-    finite = np.isfinite(xyz).all(axis=1)
+    measured = _measured(xyz)
     stamp_ns = int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
-    kept = {name: values[finite] for name, values in fields.items()}
-    return xyz[finite], point_stamps(kept, stamp_ns)
+    kept = {name: values[measured] for name, values in fields.items()}
+    return xyz[measured], point_stamps(kept, stamp_ns)
 
 
 def point_stamps(fields: dict[str, NDArray[Any]], stamp_ns: int) -> NDArray[np.int64] | None:
@@ -113,10 +117,12 @@ def point_stamps(fields: dict[str, NDArray[Any]], stamp_ns: int) -> NDArray[np.i
     values = fields[name]
     if not np.isfinite(values).all():
         return None
+    is_of_ouster = name == "t" and values.dtype.kind == "u" and fields.keys() >= _FIELDS_OF_OUSTER
+    units_ns = [_UNITS_NS["ns"]] if is_of_ouster else list(_UNITS_NS.values())
     low, high = values.min(), values.max()
     best: tuple[float, float] | None = None
     stamps: NDArray[np.int64] | None = None
-    for unit_ns in _UNITS_NS.values():
+    for unit_ns in units_ns:
         length_ns = (float(high) - float(low)) * unit_ns
         if not _SHORTEST_SCAN_NS <= length_ns <= _LONGEST_SCAN_NS:
             continue
@@ -151,10 +157,13 @@ def _xyz(fields: dict[str, NDArray[Any]], keep_invalid: bool) -> NDArray[np.floa
             "points"
         )
     xyz = np.stack([fields[name].astype(np.float32) for name in ("x", "y", "z")], axis=1)
-    if keep_invalid:
-        return xyz
-    finite: NDArray[np.float32] = xyz[np.isfinite(xyz).all(axis=1)]
-    return finite
+    return xyz if keep_invalid else xyz[_measured(xyz)]
+
+
+def _measured(xyz: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which points are where something was seen: finite, and not at the sensor itself."""
+    is_away = np.any(np.abs(xyz) >= _NEAREST_M, axis=1)
+    return np.asarray(is_away & np.isfinite(xyz).all(axis=1))
 
 
 def _dtype(msg: Any) -> np.dtype[Any]:

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from dpt_ros.bags.reader import IMAGE_TYPES, BagReader, BagRecord
+from dpt_ros.bags.topics import CAMERA_INFO, camera_info_topic, is_rectified
 
-CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 PLAUSIBLE_DELAY_NS = 5_000_000_000
 """A picture recorded so much later or earlier than its stamp was not recorded as it was taken."""
 
@@ -42,7 +42,7 @@ class CameraRecording:
     Args:
         path: the recording.
         image_topic: "" takes the only image topic there is.
-        camera_info_topic: "" takes the one beside the images, else the only one there is.
+        camera_info_topic: "" takes the one beside the images, else the only one of their frame.
 
     Raises:
         BagError: on entering, when the bag can't be read or has no such topic.
@@ -64,9 +64,9 @@ class CameraRecording:
         try:
             self.image_topic = bag.find_topic(IMAGE_TYPES, self.image_topic or None)
             if self.camera_info_topic:
-                bag.find_topic([CAMERA_INFO_TYPE], self.camera_info_topic)
+                bag.find_topic([CAMERA_INFO], self.camera_info_topic)
             else:
-                self.camera_info_topic = find_camera_info(bag, self.image_topic)
+                self.camera_info_topic = camera_info_topic(bag, self.image_topic) or ""
         except BaseException:
             bag.__exit__(None, None, None)
             raise
@@ -91,7 +91,7 @@ class CameraRecording:
     @property
     def is_rectified(self) -> bool:
         """Whether the image topic's name says that the pictures are rectified."""
-        return "rect" in self.image_topic.removesuffix("/compressed").rsplit("/", 1)[-1]
+        return is_rectified(self.image_topic)
 
     def messages(self) -> Iterator[PlayedMessage]:
         """Pictures and camera_info in the order of recording; the first camera_info comes first.
@@ -120,15 +120,6 @@ class CameraRecording:
             is_image = record.topic == self.image_topic
             yield _played(record, is_image, index, record.recorded_ns - shift_ns)
             index += is_image
-
-
-def find_camera_info(bag: BagReader, image_topic: str) -> str:
-    """The camera_info beside an image topic, else the only one of the bag, else ""."""
-    names = [topic.name for topic in bag.topics_of([CAMERA_INFO_TYPE]) if topic.count]
-    sibling = image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
-    if sibling in names:
-        return sibling
-    return names[0] if len(names) == 1 else ""
 
 
 def _played(record: BagRecord, is_image: bool, index: int, due_ns: int) -> PlayedMessage:

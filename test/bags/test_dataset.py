@@ -11,8 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
+from dpt_ros.bags.build import name_recordings, recording_sha256
 from dpt_ros.bags.dataset import Dataset, DatasetError, DatasetWriter, Sample, sample_id
 from dpt_ros.bags.dataset_format import check_name, name_of_recording
+from dpt_ros.bags.reader import BagError
+from dpt_ros.bags.sample_settings import SampleSettings
 from dpt_ros.geometry.camera import Camera
 
 CAMERA = Camera(6, 4, 5.0, 5.5, 2.5, 1.5, "plumb_bob", (0.1, -0.01, 0.001, 0.002, 0.0))
@@ -47,6 +50,52 @@ def test_every_recording_has_a_name_that_a_source_may_have(tmp_path, monkeypatch
     assert names == ["a_b", "hidden", "bag"]
     for name in names:
         check_name(name)
+
+
+def write_recording(folder, names=("drive_0.mcap",)):
+    folder.mkdir()
+    for name in ("metadata.yaml", *names):
+        (folder / name).write_text(f"content of {name}")
+    return folder
+
+
+def finished(path, sources):
+    return name_recordings([path], sources, SampleSettings())[1]
+
+
+@pytest.mark.parametrize("name", ["a.mcap", "a.db3", "a.mcap.zstd", "a.db3.zstd"])
+def test_what_lies_beside_a_recording_does_not_make_it_another_one(tmp_path, name):
+    folder = write_recording(tmp_path / "drive", (name,))
+    before = recording_sha256(folder)
+    (folder / "notes.txt").write_text("sunny")
+    (folder / "metadata.yaml").write_text("written anew")
+    assert recording_sha256(folder) == recording_sha256(folder / name) == before
+    with pytest.raises(BagError, match="is given twice"):
+        name_recordings([folder, folder / name], {}, SampleSettings())
+    (folder / name).write_text("another drive")
+    assert recording_sha256(folder) != before
+    parts = write_recording(tmp_path / "parts", ("p_0.mcap", "p_1.mcap"))
+    assert recording_sha256(parts) != recording_sha256(parts / "p_0.mcap")
+
+
+def test_a_recording_of_an_earlier_data_set_is_known_or_refused(tmp_path):
+    """Then, metadata.yaml and all other files of a folder were hashed too."""
+    folder = write_recording(tmp_path / "drive")
+    digest = hashlib.sha256()
+    for name in ("drive_0.mcap", "metadata.yaml"):
+        content = f"content of {name}".encode()
+        digest.update(f"{name} {len(content)}\n".encode() + content * 2)
+    sources = {"drive": {"recording_sha256": digest.hexdigest(), "path": str(folder)}}
+    assert finished(folder, sources) == finished(folder / "drive_0.mcap", sources) == ["drive"]
+    (folder / "notes.txt").write_text("sunny")
+    for path in (folder, folder / "drive_0.mcap"):
+        with pytest.raises(DatasetError, match="not as it was when drive was made .* anew"):
+            finished(path, sources)
+    now = {"drive": {"storage_sha256": recording_sha256(folder), "path": str(folder)}}
+    (folder / "notes.txt").write_text("rainy")
+    assert finished(folder, now) == ["drive"]
+    (folder / "drive_0.mcap").write_text("recorded anew in the same place")
+    assert finished(folder, now) == []
 
 
 @pytest.mark.parametrize("dense", [False, True])

@@ -96,3 +96,56 @@ def test_random_streams_pair_by_the_definition(seed):
         later = [s for s in scans if s > scan]
         assert not later or abs(picture - later[0]) >= abs(picture - scan)
     assert len(pairs) + sum(n for r, n in pairing.rejected.items() if r.startswith("scan")) == 60
+
+
+@pytest.mark.parametrize(
+    ("every_ms", "delay_ms", "paired"),
+    [(1000, 20, 60), (300, 310, 60), (500, 510, 60), (100, 700, 58), (1000, 1020, 59)],
+    ids=["1 Hz", "3 Hz from the sweep's start", "2 Hz", "slow driver", "1 Hz from the start"],
+)
+def test_scans_that_are_rare_or_come_late_lose_no_picture(every_ms, delay_ms, paired):
+    """Of a delay over half a second the first scans teach, whose pictures are gone by then."""
+    scans = range(0, 60 * every_ms, every_ms)
+    pictures = range(0, 60 * every_ms, 20)
+    pairs, pairing = run(by_time(pictures, scans, delay_ms))
+    assert pairs == [(stamp, stamp) for stamp in scans][60 - paired :]
+    assert pairing.late_scans == 60 - paired
+
+
+def test_a_late_scan_waits_for_a_nearer_one_as_well():
+    """Scans 0.7 s late, twice as often as pictures: of two near one picture the nearer gets it."""
+    pictures = range(0, 4000, 100)
+    scans = [stamp for picture in pictures for stamp in (picture + 5, picture + 60)]
+    pairs, _ = run(by_time(pictures, scans, 700))
+    assert len(pairs) > 30
+    assert all(scan == picture + 5 for picture, scan in pairs)
+
+
+def test_scans_that_come_too_late_are_counted_and_their_gap_is_known():
+    pairs, pairing = run(by_time(range(0, 13_000, 33), range(0, 9900, 99), 3000))
+    assert pairs == []
+    assert pairing.rejected["scan that came too long after its picture within 0.05 s"] == 100
+    assert pairing.smallest_gap_ns == 0
+
+
+@pytest.mark.parametrize("delay_ms", [20, 700, 1900, 5000])
+def test_pictures_that_wait_are_bounded(delay_ms):
+    """Pictures of 30 Hz, scans of 1 Hz that end after a minute."""
+    pairing, most = Pairing(50 * MS), 0
+    for kind, stamp_ms in by_time(range(0, 90_000, 33), range(0, 60_000, 1000), delay_ms):
+        add = pairing.add_picture if kind == "picture" else pairing.add_scan
+        list(add(stamp_ms * MS, kind))
+        most = max(most, len(pairing._pictures))
+    assert most <= 30 * (3 * 0.05 + 0.5 + 2.0) + 1
+    assert len(pairing._pictures) <= 30 * (0.05 + 0.5 + 2.0) + 1
+
+
+def test_a_late_scan_is_settled_soon_after_it_came():
+    """Live, its picture waits for it: scans of 1 Hz, a second late, are paired 0.2 s later."""
+    pairing, newest_ms, delays_ms = Pairing(50 * MS), 0, []
+    for kind, stamp_ms in by_time(range(0, 10_000, 33), range(0, 9000, 1000), 1020):
+        add = pairing.add_picture if kind == "picture" else pairing.add_scan
+        newest_ms = stamp_ms if kind == "picture" else newest_ms
+        delays_ms += [newest_ms - p.scan_ns // MS for p in add(stamp_ms * MS, kind)]
+    assert len(delays_ms) >= 7
+    assert max(delays_ms) < 1200

@@ -86,6 +86,16 @@ def test_a_doubtful_frame_is_warned_of(tmp_path, recordings):
     c, s = math.cos(0.01), math.sin(0.01)
     info.r[:] = [c, 0, s, 0, 1, 0, -s, 0, c]
     info.p[3] = -0.12 * info.p[0]
-    _, stream = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    _, stream = samples_of(bag, pictures="rectified")
     assert any("turns the picture by 0.57 degrees" in text for text in stream.warnings)
     assert any("moves the picture by 0.120 m" in text for text in stream.warnings)
+
+
+def test_raw_pictures_are_neither_turned_nor_moved(tmp_path, recordings):
+    """R and P of a stereo pair hold for its rectified pictures alone."""
+    messages = recordings.drive(STAMPS[:1])
+    info = next(m for topic, _, m in messages if topic == "/camera/camera_info")
+    info.p[3] = -0.12 * info.p[0]
+    _, stream = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    assert not any("the picture by" in text for text in stream.warnings)

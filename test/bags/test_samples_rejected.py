@@ -80,3 +80,30 @@ def test_pictures_of_one_stamp_give_one_sample(tmp_path, recordings):
     samples, stream = samples_of(recordings.write_bag(tmp_path / "bag", messages))
     assert len(samples) == 1
     assert stream.rejected["picture that is not newer than the one before"] >= 1
+
+
+def test_scans_recorded_too_late_quote_no_gap_to_pictures_that_are_gone(tmp_path, recordings):
+    """Pictures of 10 Hz, and scans of their very stamps, recorded three seconds later."""
+    stamps = [START + index * 100 * MS for index in range(60)]
+    messages = [
+        (topic, ns + 3000 * MS if topic == "/points" else ns, message)
+        for topic, ns, message in recordings.drive(stamps, size=(8, 6))
+        if topic != "/points" or ns < stamps[25]
+    ]
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    with pytest.raises(SampleError, match=r"25 scans came so long after .* sooner") as raised:
+        samples_of(bag)
+    assert "25 x scan that came too long after its picture" in str(raised.value)
+    assert "smallest gap" not in str(raised.value)
+
+
+def test_rare_scans_stamped_at_the_start_of_their_sweep(tmp_path, recordings):
+    """A LiDAR of 1 Hz: every scan is recorded a second after its stamp."""
+    stamps = [START + index * 100 * MS for index in range(60)]
+    messages = [
+        (topic, ns + 1000 * MS if topic == "/points" else ns, message)
+        for topic, ns, message in recordings.drive(stamps)
+        if topic != "/points" or (ns - START) % (1000 * MS) == 0
+    ]
+    samples, _ = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    assert [sample.stamp_ns for sample in samples] == stamps[10::10]

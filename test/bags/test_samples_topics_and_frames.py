@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from drive_samples import STAMPS, samples_of
 
-from dpt_ros.bags.reader import BagError
+from dpt_ros.bags.reader import BagError, BagReader
+from dpt_ros.bags.topics import camera_info_topic, find_topics, is_rectified
 from dpt_ros.bags.transforms import TransformError
 from dpt_ros.config import ConfigError
 
@@ -69,3 +70,82 @@ def test_frames_that_messages_do_not_name(tmp_path, recordings):
         samples_of(bag)
     samples, _ = samples_of(bag, camera_frame="camera", lidar_frame="lidar")
     assert len(samples) == 1
+
+
+def two_cameras(tmp_path, recordings, info_frame="right", image_frame="left"):
+    """Pictures of both cameras of a pair, and the camera_info of the right one alone."""
+    names = {"/camera/image_raw": "/left/image_raw", "/camera/camera_info": "/right/camera_info"}
+    messages = [(names.get(topic, topic), ns, m) for topic, ns, m in recordings.drive(STAMPS[:1])]
+    images = [(topic, ns, m) for topic, ns, m in messages if topic == "/left/image_raw"]
+    messages += [("/right/image_raw", ns, m) for _, ns, m in images]
+    for topic, _, message in messages:
+        if topic in ("/left/image_raw", "/right/camera_info"):
+            message.header.frame_id = image_frame if "image" in topic else info_frame
+    return recordings.write_bag(tmp_path / "bag", messages)
+
+
+def test_the_calibration_of_another_camera_is_not_taken_unasked(tmp_path, recordings):
+    bag = two_cameras(tmp_path, recordings)
+    chosen = {"image_topic": "/left/image_raw", "camera_frame": "camera"}
+    said = (
+        "has no /left/camera_info, and /right/camera_info has the frame 'right', /left/image_raw "
+        "the frame 'left'.*--camera-info-topic"
+    )
+    with pytest.raises(BagError, match=said):
+        samples_of(bag, **chosen)
+    with BagReader(bag) as reader:
+        assert camera_info_topic(reader, "/left/image_raw") is None
+    samples, stream = samples_of(bag, camera_info_topic="/right/camera_info", **chosen)
+    assert len(samples) == 1
+    assert "'left': is it the same camera?" in stream.warnings[0]
+
+
+@pytest.mark.parametrize(("info_frame", "image_frame"), [("left", "/left"), ("", "left")])
+def test_the_only_calibration_is_taken_where_no_frame_speaks_against_it(
+    tmp_path, recordings, info_frame, image_frame
+):
+    bag = two_cameras(tmp_path, recordings, info_frame, image_frame)
+    samples, stream = samples_of(bag, image_topic="/left/image_raw", camera_frame="camera")
+    assert len(samples) == 1
+    assert not any("same camera" in text for text in stream.warnings)
+
+
+def test_several_odometries_are_named(tmp_path, recordings):
+    messages = recordings.drive(STAMPS[:1])
+    names = ["/odom", "/odometry/filtered"]
+    messages += [(name, STAMPS[0], recordings.odometry(STAMPS[0], np.eye(4))) for name in names]
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    _, stream = samples_of(bag)
+    said = "several odometry topics (/odom, /odometry/filtered), none chosen by --odometry-topic"
+    assert said in stream.warnings[0]
+    with BagReader(bag) as reader:
+        assert find_topics(reader, odometry="/odom").odometry_choices == ()
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "/image_rect",
+        "/cam/image_rect_color/compressed",
+        "/infra1/image_rect_raw",
+        "/left/rectified/image",
+        "/cam/rect/image",
+        "/zed/left/image_rectified",
+    ],
+)
+def test_names_that_say_rectified(topic):
+    assert is_rectified(topic)
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "/cam/image_unrectified",
+        "/cam/direct_image",
+        "/direct/image_raw",
+        "/rect/left/image_raw",
+        "/cam/image_raw/compressed",
+    ],
+)
+def test_names_that_do_not(topic):
+    assert not is_rectified(topic)

@@ -123,6 +123,21 @@ def test_times_belong_to_the_points_that_are_kept(family):
     assert stamps_ns.tolist() == [STAMP_NS, STAMP_NS + 100_000_000]
 
 
+def test_points_without_a_return_are_no_points_and_their_times_do_not_count(family):
+    """An organised cloud of an absolute clock: what nothing came back from is all zero."""
+    layout = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("timestamp", "<f8")]
+    records = np.zeros(4, layout)
+    records["x"][[0, 3]], records["z"][2] = [1, 3], 0.0005
+    records["timestamp"][[0, 3]] = [1.6e9 + 0.125, 1.6e9 + 0.225]
+    fields = [*xyz_fields(family), *fields_of(family, ("timestamp", 12, 8, 1))]
+    message = cloud(family, fields, records.tobytes(), 2, height=2, point_step=20)
+    points, stamps_ns = cloud_to_timed_xyz(message)
+    np.testing.assert_array_equal(points, [[1, 0, 0], [3, 0, 0]])
+    assert (stamps_ns - 1_600_000_000 * SECOND) // 1_000_000 == pytest.approx([125, 225], abs=1)
+    np.testing.assert_array_equal(cloud_to_xyz(message), points)
+    assert len(cloud_to_xyz(message, keep_invalid=True)) == 4
+
+
 # A scan of 0.1 s as drivers tell it, and when its three points were measured from the header on.
 TENTH = SECOND // 10
 DRIVERS = {
@@ -169,6 +184,14 @@ def test_offsets_of_a_simulation_that_has_just_begun():
     assert abs(stamps_ns - np.array([200_000_000, 300_000_000])).max() < 10
     stamps_ns = point_stamps({"time": np.array([0.2, 0.3], "f8")}, 200_000_000)
     assert stamps_ns.tolist() == [200_000_000, 300_000_000]
+
+
+def test_a_short_piece_of_an_ouster_scan_is_not_read_as_microseconds():
+    """Its `t` is in nanoseconds, as the fields beside it tell: 0.5 ms, which nothing smears."""
+    ouster = {name: np.zeros(2, "u2") for name in ("ring", "range", "reflectivity")}
+    assert point_stamps({"t": np.array([0, 500_000], "u4"), **ouster}, STAMP_NS) is None
+    stamps_ns = point_stamps({"t": np.array([0, TENTH], "u4"), **ouster}, STAMP_NS)
+    assert stamps_ns.tolist() == [STAMP_NS, STAMP_NS + TENTH]
 
 
 @pytest.mark.parametrize(
