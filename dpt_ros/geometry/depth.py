@@ -23,14 +23,16 @@ class DepthLimits:
 
     near_m: float = setting(
         0.1,
-        "Depth nearer than this is published as -Inf (REP 117).",
+        "Depth nearer than this, or than a calibration's near_m where that is larger, is published "
+        "as -Inf (REP 117), and is no point.",
         unit="m",
         minimum=0.001,
         maximum=1e6,
     )
     far_m: float = setting(
         100.0,
-        "Depth beyond this is published as +Inf (REP 117).",
+        "Depth beyond this, or beyond a calibration's far_m where that is smaller, is published as "
+        "+Inf (REP 117), and is no point.",
         unit="m",
         minimum=0.001,
         maximum=1e6,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -55,7 +57,7 @@ def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
     if device.type == "cuda":
         if precision == "auto":
             return "float16", "a GPU computes fastest with it"
-        if precision == "bfloat16" and not torch.cuda.is_bf16_supported():
+        if precision == "bfloat16" and not _computes_bfloat16(device):
             raise ValueError(
                 f"precision: got 'bfloat16', which {_gpu_name(device.index or 0)} can't compute "
                 "with; use 'float16'"
@@ -109,6 +111,37 @@ def bfloat16_speedup() -> float:
                 torch.mm(factor, factor)
                 fastest_s[place] = min(fastest_s[place], time.perf_counter() - began_s)
     return fastest_s[0] / fastest_s[1]
+
+
+def rounds_float32(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether torch would round the network's float32 to TF32, with 10 bits in place of 23."""
+    return device.type == "cuda" and dtype == torch.float32
+
+
+@contextlib.contextmanager
+def full_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Keep convolutions from rounding float32; cuDNN's are the only ones that do by default."""
+    if not rounds_float32(device, dtype):
+        yield
+        return
+    kept = dict.fromkeys(("enabled", "benchmark", "benchmark_limit", "deterministic"))
+    with torch.backends.cudnn.flags(**kept, allow_tf32=False):  # None leaves a flag as it is
+        yield
+
+
+def free_cached_memory() -> None:
+    """Give the memory back that torch's allocators hold on GPUs for no tensor.
+
+    Without effect where there is no GPU, and on one that fails: what made it fail is told already.
+    """
+    with contextlib.suppress(RuntimeError):
+        torch.cuda.empty_cache()
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    """Whether a GPU does so itself; torch emulates it on others, several times slower."""
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _why_no_cuda(index: int) -> str:

@@ -109,6 +109,9 @@ class Metres:
     def limits(self, limits: DepthLimits) -> DepthLimits:
         """`limits`, within the range for which the calibration holds.
 
+        At both ends: nearer than what it was fitted on, a metre is not earned either, and -Inf
+        still says that something is there.
+
         Raises:
             ConfigError: no depth is left.
         """
@@ -122,6 +125,20 @@ class Metres:
                 f"of the calibration's range, {held_near_m:g} to {held_far_m:g} m"
             )
         return DepthLimits(near_m, far_m)
+
+    def limits_in_force(self, limits: DepthLimits) -> str:
+        """`limits` narrowed as by `limits()`, for people, and which ends the calibration set.
+
+        Raises:
+            ConfigError: no depth is left.
+        """
+        held = self.limits(limits)
+        text = f"{held.near_m:.4g} to {held.far_m:.4g} m"
+        if held == limits:
+            return text
+        if held.near_m != limits.near_m and held.far_m != limits.far_m:
+            return f"{text} (calibration)"
+        return f"{text} ({'near' if held.near_m != limits.near_m else 'far'}: calibration)"
 
     def of_image(self, width: int, height: int, camera: Camera | None) -> MetresOfImage:
         """Scale and shift for an image of `width` x `height` pixels, seen by `camera`."""

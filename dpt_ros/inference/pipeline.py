@@ -20,7 +20,13 @@ from dpt_ros.geometry.point_cloud import PointCloudSettings, depth_to_points
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference.colormap import ColormapSettings, color_range, colorize
 from dpt_ros.inference.frame_memory import FrameMemory
-from dpt_ros.inference.predictor import DepthPredictor, as_tensor, inference_errors
+from dpt_ros.inference.overflow import FiniteCheck, not_finite_message
+from dpt_ros.inference.predictor import (
+    DepthPredictor,
+    InferenceError,
+    as_tensor,
+    inference_errors,
+)
 from dpt_ros.model.input_transform import resize_output
 
 OUTPUTS = frozenset({"inverse_depth", "depth", "depth_mm", "color", "points"})
@@ -105,7 +111,7 @@ class FramePipeline:
 
         Raises:
             ValueError: an unknown output, a wrong shape or type, or a camera of another size.
-            InferenceError: the network failed.
+            InferenceError: the network failed, or gave what is no number.
         """
         if unknown := wanted - OUTPUTS:
             raise ValueError(f"wanted: got {sorted(unknown)}, expected some of {sorted(OUTPUTS)}")
@@ -136,12 +142,15 @@ class FramePipeline:
             clock = _Clock(device)
             y = self._predictor.run_network(x)
             clock.stop()
+            check = FiniteCheck(y)
             with _one_thread(device):
                 outputs = [
                     self._finish(frame, rgb[i : i + 1], y[i : i + 1], wanted, memories[i])
                     for i, frame in enumerate(frames)
                 ]
             arrays = _download(outputs, memories)
+            if not check.is_finite():
+                raise InferenceError(not_finite_message(self._predictor.precision))
             return [FrameOutputs(**values, network_s=clock.seconds()) for values in arrays]
 
     def _finish(
@@ -212,8 +221,9 @@ class FramePipeline:
         if kept == 0.0:
             return limits
         previous = self._color_ranges.get(stream, limits)
-        # A frame whose range is NaN takes the previous one, and is not remembered.
-        limits = torch.where(limits.isnan(), previous, torch.lerp(limits, previous, kept))
+        # A frame whose range is not finite takes the previous one, and is not remembered.
+        drawn = torch.where(limits.isfinite(), torch.lerp(limits, previous, kept), previous)
+        limits = torch.where(previous.isfinite(), drawn, limits)
         self._color_ranges[stream] = limits
         self._color_ranges.move_to_end(stream)
         if len(self._color_ranges) > _MAX_STREAMS:

@@ -14,8 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dpt_ros.inference.device import choose_device, choose_precision
+from dpt_ros.inference.compilation import CompiledNetwork
+from dpt_ros.inference.device import (
+    choose_device,
+    choose_precision,
+    free_cached_memory,
+    full_float32,
+)
 from dpt_ros.inference.identity import card_for, metric_scale_shift, weights_sha256
+from dpt_ros.inference.overflow import refuse_large_weights
 from dpt_ros.model.cards import InputSpec, ModelCard, load_card
 from dpt_ros.model.checkpoints import load_checkpoint
 from dpt_ros.model.dpt import DPT, create_model
@@ -23,6 +30,9 @@ from dpt_ros.model.input_transform import InputTransform, resize_output
 from dpt_ros.model.weights import find_weights
 
 _log = logging.getLogger(__name__)
+
+_MEMORY_WORDS = ("allocate memory", "Insufficient memory", "out of memory", "ALLOC_FAILED")
+"""By which messages of torch, CUDA, cuBLAS and cv2 are known that tell of a full memory."""
 
 Images = TypeVar("Images", NDArray[np.generic], Tensor)
 
@@ -47,6 +57,7 @@ class DepthPredictor:
 
     Raises:
         ValueError: a device or precision that can't be had here.
+        CheckpointError: weights too large for the precision.
     """
 
     def __init__(
@@ -73,7 +84,8 @@ class DepthPredictor:
         self._network: Callable[[Tensor], Tensor] = _prepare(model, self.device, self._dtype)
         _log.info("%s on %s: %s", self.model_name, self.device, self.device_reason)
         _log.info("%s in %s: %s", self.model_name, self.precision, self.precision_reason)
-        self.is_compiled = compile and self._compile()
+        if compile:
+            self._compile()
 
     @classmethod
     def from_model(
@@ -114,6 +126,11 @@ class DepthPredictor:
             checkpoint_path=path,
             checkpoint_sha256=weights_sha256(path),
         )
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the network is compiled; one that does not compile runs as it is."""
+        return isinstance(self._network, CompiledNetwork) and self._network.is_compiled
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """The network's (height, width) for an image of this size."""
@@ -174,21 +191,15 @@ class DepthPredictor:
     @torch.inference_mode()
     def run_network(self, x: Tensor) -> Tensor:
         """The network alone: [B, 3, h, w] float32 on `device`, normalised -> [B, h, w] float32."""
-        return self._network(x.to(self._dtype)).float()
+        with full_float32(self.device, self._dtype):
+            return self._network(x.to(self._dtype)).float()
 
-    def _compile(self) -> bool:
-        """Compile and run once; a network that does not compile runs as it is."""
-        eager, size = self._network, (self._transform.spec.height, self._transform.spec.width)
-        self._network = torch.compile(eager)
-        try:
-            self.run_network(torch.zeros(1, 3, *size, device=self.device))
-        except Exception as error:  # the compiler's errors have no common type
-            self._network = eager
-            reason = str(error).strip().splitlines()[:1]
-            _log.warning("%s runs uncompiled: compiling failed: %s", self.model_name, *reason)
-            return False
-        _log.info("%s is compiled", self.model_name)
-        return True
+    def _compile(self) -> None:
+        """Compile for an image of the card's size, made into input as those that come will be."""
+        self._network = compiled = CompiledNetwork(self._network, self.model_name)
+        size = (self._transform.spec.height, self._transform.spec.width)
+        black = torch.zeros(1, *size, 3, dtype=torch.uint8, device=self.device)
+        compiled.compile(lambda: self.run_network(self.network_input(black)))
 
 
 @contextlib.contextmanager
@@ -206,15 +217,21 @@ def inference_errors() -> Iterator[None]:
         if not isinstance(error, (RuntimeError, MemoryError)) and type(error).__module__ != "cv2":
             raise
         message = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        is_memory = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
-            words in message for words in ("allocate memory", "Insufficient memory")
-        )
         # The traceback's frames hold the tensors that filled the memory.
         traceback.clear_frames(error.__traceback__)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        remedy = "; use a smaller model, image or batch, or half precision" if is_memory else ""
-        raise InferenceError(f"the network failed: {message}{remedy}") from error
+        free_cached_memory()
+        raise InferenceError(f"the network failed: {message}{_remedy(error, message)}") from error
+
+
+def _remedy(error: Exception, message: str) -> str:
+    """What to do about a failure, to be appended to its message; "" if nobody knows."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
+        words in message for words in _MEMORY_WORDS
+    ):
+        return "; use a smaller model, image or batch, or half precision"
+    if "CUDA error" in message:
+        return "; the GPU serves this process no more: the node's process must be restarted"
+    return ""
 
 
 def as_tensor(array: NDArray[np.generic]) -> Tensor:
@@ -251,7 +268,9 @@ class _Float32Output(nn.Module):
 
 
 def _prepare(model: DPT, device: torch.device, dtype: torch.dtype) -> DPT:
-    model = model.prepare_for_inference().to(device=device, dtype=dtype)
+    model = model.prepare_for_inference()
+    refuse_large_weights(model, dtype)
+    model = model.to(device=device, dtype=dtype)
     if dtype != torch.float32 and not isinstance(model.head.conv3, _Float32Output):
         model.head.conv3 = _Float32Output(model.head.conv3)  # type: ignore[assignment]
     return model

@@ -38,6 +38,8 @@ class InferenceSettings:
     )
     compile: bool = setting(
         False,
-        "Whether to compile the network: minutes at the start, faster frames afterwards.",
+        "Whether to compile the network: minutes at the start, faster frames afterwards. Each new "
+        "size of the pictures may compile once more, at its first frame. A network that does not "
+        "compile runs as it is.",
         fixed=True,
     )

@@ -12,6 +12,7 @@ from dpt_ros.ros.camera_stream import CameraStream
 from dpt_ros.ros.statistics import STAGES, percentile
 
 if TYPE_CHECKING:
+    from dpt_ros.geometry.depth import DepthLimits
     from dpt_ros.inference.metres import Metres
     from dpt_ros.ros.network import Network
     from dpt_ros.ros.settings import NodeSettings
@@ -21,6 +22,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 IMAGE_PUBLISHERS, INFO_PUBLISHERS = "image publishers", "camera_info publishers"
 SUBSCRIBED = "subscribed outputs"
 """Keys by which others see that they are connected to the node."""
+DEPTH_LIMITS = "depth limits in force"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +56,16 @@ def network_status(
 
 
 def camera_status(
-    prefix: str, stream: CameraStream, metres: Metres | None, state: NodeState
+    prefix: str,
+    stream: CameraStream,
+    metres: Metres | None,
+    state: NodeState,
+    limits: DepthLimits,
 ) -> DiagnosticStatus:
-    """The status "`prefix`: camera": rates, latencies, drops, metres, and why something lacks."""
+    """The status "`prefix`: camera": rates, latencies, drops, metres, and why something lacks.
+
+    `limits` are those of the settings; what a calibration leaves of them is told.
+    """
     now_s = time.monotonic()
     silence = stream.silence()
     listened = stream.outputs.subscribed()
@@ -83,6 +92,7 @@ def camera_status(
         INFO_PUBLISHERS: str(info_publishers),
         "camera_info": "received" if stream.camera.has_info else "none",
         "calibration": "none" if metres is None else metres.source,
+        DEPTH_LIMITS: "none" if metres is None else metres.limits_in_force(limits),
         SUBSCRIBED: ", ".join(sorted(listened)) or "none",
         "QoS mismatch": "; ".join(stream.qos_trouble.values()) or "none",
         "rate in Hz": f"{rate_in_hz:.2f}",

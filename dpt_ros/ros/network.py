@@ -11,6 +11,7 @@ import torch
 
 from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.inference import DepthPredictor
+from dpt_ros.inference.device import free_cached_memory
 from dpt_ros.inference.pipeline import Frame, FrameOutputs, FramePipeline
 from dpt_ros.ros.tuning import LOADER_THREAD
 
@@ -93,8 +94,7 @@ class Network:
 
     def recover(self) -> None:
         """After a failure: give back what the allocator holds, so that the next frame can run."""
-        if self.predictor.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_cached_memory()
 
     def memory_mib(self) -> float | None:
         """Device memory that tensors of this process hold; None on the CPU."""
@@ -118,5 +118,4 @@ class Network:
 def release_memory() -> None:
     """Give device memory that nothing refers to any more back to other processes."""
     gc.collect()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
+    free_cached_memory()

@@ -16,7 +16,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from dpt_ros.inference.metres import Metres
 from dpt_ros.ros.camera_stream import CameraStream, ReceivedImage
-from dpt_ros.ros.diagnostics import NodeState, camera_status, network_status
+from dpt_ros.ros.diagnostics import DEPTH_LIMITS, NodeState, camera_status, network_status
 from dpt_ros.ros.parameters import NodeParameters
 from dpt_ros.ros.settings import NodeSettings
 from dpt_ros.ros.tell import Teller
@@ -238,11 +238,20 @@ class DepthNode(LifecycleNode):
             log("metres from: none, so no depth and no points; set the parameter calibration")
         else:
             log(f"metres from: {metres.source}")
+            self._tell_limits(metres, self._settings.config)
+
+    def _tell_limits(self, metres: Metres, settings: NodeSettings) -> None:
+        self.get_logger().info(
+            f"{DEPTH_LIMITS}: {metres.limits_in_force(settings.depth)}; what is nearer or farther "
+            "is -Inf or +Inf in depth images, and is missing in the cloud"
+        )
 
     def _apply(self, settings: NodeSettings) -> None:
         """Put live parameters in force."""
         if self._network is not None:
             self._network.apply(settings)
+            if self._metres is not None and settings.depth != self._settings.config.depth:
+                self._tell_limits(self._metres, settings)
         for stream in self._streams:
             stream.outputs.set_millimetres(settings.publish_millimetres)
 
@@ -265,7 +274,8 @@ class DepthNode(LifecycleNode):
         message.header.stamp = self.get_clock().now().to_msg()
         message.status = [network_status(prefix, state, self._settings.config, self._network)]
         message.status += [
-            camera_status(prefix, stream, self._metres, state) for stream in self._streams
+            camera_status(prefix, stream, self._metres, state, self._settings.config.depth)
+            for stream in self._streams
         ]
         self._diagnostics.publish(message)
 
@@ -280,6 +290,7 @@ class DepthNode(LifecycleNode):
 
 
 def _release_memory() -> None:
-    from dpt_ros.ros.network import release_memory  # takes seconds: what it imports is large
+    with contextlib.suppress(ImportError):  # what could not be imported holds no memory
+        from dpt_ros.ros.network import release_memory  # takes seconds: what it imports is large
 
-    release_memory()
+        release_memory()

@@ -18,13 +18,14 @@ OUTPUTS = {
 
 MEANINGS = {
     "inverse_depth": "32FC1: what the network says, relative, no unit; larger is nearer. Always.",
-    "depth": "32FC1: metres along the optical axis; NaN invalid, +Inf beyond `depth.far_m`, -Inf "
-    "nearer than `depth.near_m` (REP 117, REP 118). With metres and camera_info.",
+    "depth": "32FC1: metres along the optical axis; NaN invalid, +Inf beyond the limits in force, "
+    "-Inf nearer (REP 117, REP 118): `depth.near_m` to `depth.far_m`, within the calibration's "
+    "range; diagnostics tell them. With metres and camera_info.",
     "depth_info": "The camera of `depth/image_rect`, of its size. For rectified images.",
     "depth_mm": "16UC1: millimetres, 0 is invalid. With metres and `publish_millimetres`.",
     "color": "rgb8: inverse depth as colours, near is bright. Always.",
-    "points": "Organised cloud of x, y, z (metres, the camera's optical frame) and rgb. With "
-    "metres and camera_info.",
+    "points": "Organised cloud of x, y, z (metres, the camera's optical frame) and rgb; NaN where "
+    "depth is invalid or outside of the limits in force. With metres and camera_info.",
 }
 """Output -> what it carries and when it is published."""
 

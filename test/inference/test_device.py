@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from dpt_ros.inference.device import (
     choose_device,
     choose_precision,
     cpu_bfloat16_flag,
+    free_cached_memory,
+    full_float32,
+    rounds_float32,
 )
 
 CPU = torch.device("cpu")
@@ -110,6 +114,67 @@ def test_the_speed_of_bfloat16_is_measured_once(monkeypatch: pytest.MonkeyPatch)
 
 def test_auto_precision_on_a_gpu():
     assert choose_precision("auto", torch.device("cuda"))[0] == "float16"
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_bfloat16_that_the_gpu_itself_does_not_compute_is_refused(
+    monkeypatch: pytest.MonkeyPatch, has_it: bool
+):
+    asked: list[torch.device] = []
+
+    @contextlib.contextmanager
+    def current(device: torch.device):
+        asked.append(device)
+        yield
+        asked.append(torch.device("cpu"))
+
+    def is_supported(including_emulation: bool = True) -> bool:
+        assert asked == [torch.device("cuda:1")]  # that GPU, not the process's current one
+        return including_emulation or has_it
+
+    monkeypatch.setattr(torch.cuda, "device", current)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    monkeypatch.setattr(device_module, "_gpu_name", lambda index: f"GPU {index}")
+
+    if has_it:
+        assert choose_precision("bfloat16", torch.device("cuda:1"))[0] == "bfloat16"
+    else:
+        with pytest.raises(ValueError, match="GPU 1 can't compute with; use 'float16'"):
+            choose_precision("bfloat16", torch.device("cuda:1"))
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "expected"),
+    [
+        ("cuda", torch.float32, True),
+        ("cuda:1", torch.float32, True),
+        ("cuda", torch.float16, False),
+        ("cpu", torch.float32, False),
+    ],
+)
+def test_float32_is_rounded_on_a_gpu_alone(device: str, dtype: torch.dtype, expected: bool):
+    assert rounds_float32(torch.device(device), dtype) == expected
+
+
+def test_full_float32_changes_one_flag_for_a_while():
+    def flags() -> tuple[bool, ...]:
+        cudnn = torch.backends.cudnn
+        return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
+
+    with torch.backends.cudnn.flags(True, True, 7, True, True):
+        with full_float32(torch.device("cuda"), torch.float32):
+            assert flags() == (True, True, True, False)
+        assert flags() == (True, True, True, True)
+
+
+def test_a_gpu_that_fails_does_not_fail_again_when_memory_is_freed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def fail() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", fail)
+    free_cached_memory()
 
 
 def test_float16_on_a_cpu_is_refused():

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dpt_ros.geometry.calibration import CalibrationError
+from dpt_ros.config import ConfigError
+from dpt_ros.geometry.calibration import Calibration, CalibrationError, save_calibration
+from dpt_ros.geometry.depth import DepthLimits
+from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference import metres
 from dpt_ros.inference.identity import ModelIdentity
-from dpt_ros.inference.metres import find_calibration
+from dpt_ros.inference.metres import Metres, find_calibration
 from dpt_ros.model.cards import list_cards, load_card
 from dpt_ros.model.integrity import CheckpointError
 
@@ -47,6 +50,40 @@ def test_bundled_without_one_names_the_models_that_have_one(models):
     (models / "dpt_small.calibration.yaml").touch()
     with pytest.raises(CalibrationError, match=r"none comes with dpt_large, only with dpt_small"):
         find_calibration("bundled", "dpt_large")
+
+
+@pytest.fixture
+def calibrated(tmp_path) -> Metres:
+    """With a calibration that holds for 4 to 60 m."""
+    sha256, path = "0123456789abcdef" * 4, tmp_path / "calibration.yaml"
+    model = ModelIdentity("dpt_tiny", tmp_path / "weights", sha256, load_card("dpt_tiny"))
+    height, width = model.network_size(480, 640)
+    pair = ScaleShift(0.5, 0.1)
+    save_calibration(Calibration(pair, "dpt_tiny", sha256, height, width, None, 4.0, 60.0), path)
+    return Metres(model, str(path))
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        (DepthLimits(), "4 to 60 m (calibration)"),
+        (DepthLimits(5.0, 100.0), "5 to 60 m (far: calibration)"),
+        (DepthLimits(0.1, 12.5), "4 to 12.5 m (near: calibration)"),
+        (DepthLimits(4.0, 60.0), "4 to 60 m"),
+    ],
+)
+def test_the_limits_in_force_tell_what_the_calibration_narrowed(calibrated, limits, told):
+    assert calibrated.limits_in_force(limits) == told
+
+
+def test_without_a_calibration_the_limits_are_those_set(tmp_path):
+    model = ModelIdentity("dpt_tiny", tmp_path / "weights", "", load_card("dpt_tiny"))
+    assert Metres(model, "").limits_in_force(DepthLimits(0.2, 30.0)) == "0.2 to 30 m"
+
+
+def test_limits_outside_of_the_calibration_are_refused(calibrated):
+    with pytest.raises(ConfigError, match="outside of the calibration's range, 4 to 60 m"):
+        calibrated.limits(DepthLimits(0.1, 3.0))
 
 
 def test_a_calibration_beside_the_cards_is_no_card(tmp_path, monkeypatch):

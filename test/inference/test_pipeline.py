@@ -12,7 +12,7 @@ from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.geometry.point_cloud import PointCloudSettings
 from dpt_ros.geometry.scale_shift import ScaleShift
-from dpt_ros.inference import DepthPredictor, Frame, FrameOutputs, FramePipeline
+from dpt_ros.inference import DepthPredictor, Frame, FrameOutputs, FramePipeline, InferenceError
 from dpt_ros.inference import pipeline as pipeline_module
 from dpt_ros.inference.colormap import ColormapSettings
 from dpt_ros.inference.pipeline import OUTPUTS
@@ -185,6 +185,74 @@ def test_colours_of_a_stream_do_not_jump(predictor: DepthPredictor):
     assert not np.array_equal(second.color, alone.color)
     (other,) = smooth.process([make_frame(rgb=black.rgb, stream="b")], wanted)
     np.testing.assert_array_equal(other.color, alone.color)
+
+
+def process_spoiled(
+    predictor: DepthPredictor, pipeline: FramePipeline, value: float, place: object = ...
+) -> None:
+    """Process a frame for which the network gives `value` at a place of its output."""
+    run_network = predictor.run_network
+
+    def spoiled(x: torch.Tensor) -> torch.Tensor:
+        y = run_network(x).clone()
+        y[place] = value
+        return y
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor, "run_network", spoiled)
+        pipeline.process([make_frame()], OUTPUTS)
+
+
+@pytest.mark.parametrize("keep_memory", [True, False])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_output_that_is_not_finite_is_a_failure(
+    predictor: DepthPredictor, monkeypatch: pytest.MonkeyPatch, value: float, keep_memory: bool
+):
+    pipeline = FramePipeline(predictor, LIMITS, keep_memory=keep_memory)
+    with pytest.raises(InferenceError, match=r"not finite in float32; .*another checkpoint$"):
+        process_spoiled(predictor, pipeline, value)
+    monkeypatch.setattr(predictor, "precision", "float16")
+    with pytest.raises(InferenceError, match="not finite in float16; use precision:=float32$"):
+        process_spoiled(predictor, pipeline, value, (0, 3, 4))
+    (outputs,) = pipeline.process([make_frame()], OUTPUTS)
+    assert np.isfinite(outputs.inverse_depth).all()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_colours_get_over_a_frame_that_is_not_finite(
+    predictor: DepthPredictor, value: float, place: int
+):
+    """It is no frame at all: the range of the stream's colours is as without it."""
+
+    def last_color(spoiled: int | None) -> np.ndarray:
+        pipeline = FramePipeline(predictor, colormap=ColormapSettings(smoothing=0.9))
+        for seed in range(2):
+            if spoiled == seed:
+                with pytest.raises(InferenceError):
+                    process_spoiled(predictor, pipeline, value)
+            (outputs,) = pipeline.process([make_frame(seed=seed)], OUTPUTS)
+        return outputs.color
+
+    expected = last_color(spoiled=None)
+    assert len(np.unique(expected)) > 10
+    np.testing.assert_array_equal(last_color(spoiled=place), expected)
+
+
+def test_a_range_of_colours_that_is_not_finite_is_not_remembered(predictor: DepthPredictor):
+    pipeline = FramePipeline(
+        predictor, colormap=ColormapSettings(low_percent=0.0, high_percent=100.0, smoothing=0.5)
+    )
+
+    def limits(*values: float) -> list[float]:
+        return pipeline._color_range("a", torch.tensor([[values]]))[:, 0].tolist()
+
+    assert math.isnan(limits(math.nan, math.nan)[0])
+    assert limits(1.0, math.inf) == [1.0, math.inf]
+    assert limits(3.0, 8.0) == [2.0, 8.0]  # nothing finite to draw the upper end towards
+    assert limits(-math.inf, 4.0) == [2.0, 6.0]
+    assert limits(math.nan, math.nan) == [2.0, 6.0]
+    assert limits(4.0, 4.0) == [3.0, 5.0]
 
 
 @pytest.mark.parametrize(

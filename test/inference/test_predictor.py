@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from dpt_ros.inference import DepthPredictor, InferenceError
+from dpt_ros.inference import DepthPredictor, InferenceError, device
 from dpt_ros.inference.predictor import as_tensor
 from dpt_ros.model import create_model, save_checkpoint
 from dpt_ros.model.cards import InputSpec, ModelCard, OutputSpec
 from dpt_ros.model.dpt import DPT
-from dpt_ros.model.integrity import file_sha256
+from dpt_ros.model.integrity import CheckpointError, file_sha256
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -208,6 +208,9 @@ class Failing(nn.Module):
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "smaller model"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), "failed: cuDNN error"),
         (RuntimeError(), "failed: RuntimeError$"),
+        (RuntimeError("CUDA error: an illegal memory access\nCUDA kernel"), "must be restarted$"),
+        (RuntimeError("CUDA error: out of memory"), "smaller model, image or batch"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "smaller model"),
         (MemoryError(), "failed: MemoryError; use a smaller model"),
         (cv2.error("(-4:Insufficient memory) in function 'resize'"), "smaller model"),
         (cv2.error("(-215:Assertion failed) in function 'resize'"), r"failed: \(-215"),
@@ -222,6 +225,50 @@ def test_a_failure_is_told_and_the_next_frame_works(error: Exception, message: s
     with pytest.raises(InferenceError, match=message):
         predictor.predict(rgb)
     np.testing.assert_array_equal(predictor.predict(rgb), expected)
+
+
+def test_a_failure_is_told_although_memory_can_not_be_freed(monkeypatch: pytest.MonkeyPatch):
+    def fail() -> None:
+        raise RuntimeError("raised by the recovery")
+
+    predictor = DepthPredictor(make_model(), make_card(), device="cpu", precision="float32")
+    error = RuntimeError("CUDA error: unspecified launch failure")
+    predictor._network = Failing(predictor._network, error)  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", fail)
+
+    with pytest.raises(InferenceError, match="failed: CUDA error: unspecified launch failure; "):
+        predictor.predict(random_rgb(64, 96))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_too_large_for_the_precision_are_refused(precision: str):
+    model = make_model()
+    with torch.no_grad():
+        model.head.conv3.bias.fill_(-3.4e38)  # bfloat16 ends at 3.39e38
+    if precision == "float32":
+        DepthPredictor(model, make_card(), device="cpu", precision=precision)
+        return
+    with pytest.raises(
+        CheckpointError, match=r"head.conv3.bias holds values up to 3.4e\+38.*precision:=float32"
+    ):
+        DepthPredictor(model, make_card(), device="cpu", precision=precision)
+
+
+def test_float32_is_not_rounded_in_the_network(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(device, "rounds_float32", lambda *_: True)  # as on a GPU
+    predictor = DepthPredictor(make_model(), make_card(), device="cpu", precision="float32")
+    seen: list[bool] = []
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return x[:, 0]
+
+    predictor._network = network
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=True):
+        predictor.predict(random_rgb(64, 96))
+        assert torch.backends.cudnn.allow_tf32
+    assert seen == [False]
 
 
 def test_an_error_of_another_kind_is_passed_on():

@@ -180,7 +180,7 @@ def test_nothing_is_computed_while_nobody_listens(
 
 
 def test_diagnostics_tell_rates_latencies_and_where_it_runs(
-    peer: Any, ears: Any, camera: Camera, rgb: np.ndarray, calibration: Path
+    node: Any, peer: Any, ears: Any, camera: Camera, rgb: np.ndarray, calibration: Path
 ) -> None:
     ears("/dpt/inverse_depth/image")
     for _ in range(4):
@@ -192,6 +192,9 @@ def test_diagnostics_tell_rates_latencies_and_where_it_runs(
         assert 0.0 <= float(values[f"{stage} p50 ms"]) <= float(values[f"{stage} p95 ms"])
     assert float(values["latency p95 ms"]) >= float(values["latency p50 ms"])
     assert str(calibration) in values["calibration"]
+    limits = values["depth limits in force"]
+    assert limits == "0.5 to 50 m (near: calibration)"  # 0.1 m is set
+    assert f"depth limits in force: {limits}; what is nearer" in node.log
     network = values_of(peer.status("dpt: network"))
     assert network["state"] == "active"
     assert network["model"] == "dpt_tiny"
@@ -219,7 +222,7 @@ def test_the_newest_picture_wins(peer: Any, ears: Any, camera: Camera) -> None:
 
 
 def test_parameters_change_while_it_runs(
-    peer: Any, ears: Any, camera: Camera, camera_info: Any, rgb: np.ndarray
+    node: Any, peer: Any, ears: Any, camera: Camera, camera_info: Any, rgb: np.ndarray
 ) -> None:
     ears("/dpt/points", "/dpt/depth/image_rect")
     assert peer.set_parameter("points.stride", 2).successful
@@ -231,6 +234,9 @@ def test_parameters_change_while_it_runs(
         depth_m = floats(peer.wait_for("/dpt/depth/image_rect", at(stamp)))
         assert depth_m[np.isfinite(depth_m)].max() <= 5.0
         assert np.isposinf(depth_m).any()
+        assert "depth limits in force: 0.5 to 5 m (near: calibration)" in node.log
+        told = values_of(peer.status("dpt: camera"))["depth limits in force"]
+        assert told == "0.5 to 5 m (near: calibration)"
     finally:
         peer.set_parameter("points.stride", 1)
         peer.set_parameter("depth.far_m", 50.0)
