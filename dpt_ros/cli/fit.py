@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,18 +76,22 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.training.state import write_json
 
     settings = read_settings(options, FitSettings)
+    options.out = _writable("out", options.out)
     options.report = _report_path(options)
-    for path in (options.out, options.report, options.json):
-        _check_folder(path)
+    for name in ("report", "json"):
+        if text := getattr(options, name):
+            setattr(options, name, _writable(name, text))
     dataset = Dataset(options.dataset)
     predictor = load_predictor(options)
     result = fit_dataset(predictor, dataset, settings, progress=_progress)
-    save_calibration(result.calibration, options.out)  # first: nothing after it may lose it
+    try:
+        save_calibration(result.calibration, options.out)  # first: nothing after it may lose it
+    finally:
+        _say(result)
     if options.json:
         write_json(Path(options.json), as_json(result))
     if options.report:
         _write_report(options, predictor, dataset, result)
-    _say(result)
     for path in (options.out, options.report, options.json):
         if path:
             print(f"-> {path}")
@@ -110,10 +115,23 @@ def _report_path(options: argparse.Namespace) -> str:
     return options.report or str(page)
 
 
-def _check_folder(path: str | None) -> None:
-    """Find out before the long part whether the result can be written."""
-    if path and not Path(path).expanduser().absolute().parent.is_dir():
-        raise FileNotFoundError(f"{path}: its folder does not exist; make it first")
+def _writable(option: str, text: str) -> str:
+    """A result's path with ~ expanded; told before the long part if it cannot be written."""
+    path = Path(text).expanduser()
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise IsADirectoryError(f"--{option} {text}: is a folder; name a file in it")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--{option} {text}: its folder does not exist; make it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"--{option} {text}: {folder} cannot be written ({error.strerror}); name a file in "
+            "another folder"
+        ) from error
+    return str(path)
 
 
 def _say(result: FitResult) -> None:
@@ -142,12 +160,14 @@ def _write_report(
     options: argparse.Namespace, predictor: DepthPredictor, dataset: Dataset, result: FitResult
 ) -> None:
     from dpt_ros.bags.dataset import Dataset
+    from dpt_ros.training.fit import used_sources
     from dpt_ros.training.fit_report import make_report
     from dpt_ros.training.run import command_line
+    from dpt_ros.training.split import folder_named
 
     datasets = [dataset]
-    if (Path(result.settings.hold_out).expanduser() / "manifest.json").exists():
-        datasets.append(Dataset(Path(result.settings.hold_out).expanduser()))
+    if folder := folder_named(result.settings.hold_out, [used_sources(dataset, result.settings)]):
+        datasets.append(Dataset(folder))
     places = {
         (is_held_out, record.id): (each, index)
         for is_held_out, each in ((False, dataset), (True, datasets[-1]))

@@ -25,6 +25,7 @@ from dpt_ros.inference import DepthPredictor, InferenceError
 from dpt_ros.metrics import METRICS, depth_metrics
 from dpt_ros.model.cards import ModelCard
 from dpt_ros.model.dpt import DPT
+from dpt_ros.training.fit_quality import best_depth_m
 from dpt_ros.training.monitor import shown
 from dpt_ros.training.split import evenly_chosen
 
@@ -35,6 +36,14 @@ NEAR_M, CAP_M = 1e-3, 80.0
 
 POINTS = 20_000
 """Pixels of a picture that are compared at most, evenly chosen."""
+
+OUTLYING_SIGMAS = 3.0
+"""A picture's scale is an outlier this many standard deviations of ln(scale) off the median."""
+
+LIKELY_FACTOR = 2.0
+"""Up to this factor off the median it is none, however alike the others are."""
+
+_MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 PER_FRAME = "per frame (least squares)"
 DATA_SET = "data set (robust fits, averaged)"
@@ -99,26 +108,72 @@ def compare_models(
 def average_fit(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[ScaleShift, int, str]:
     """The mean scale and shift of robust fits, one a picture (DPT, section 4.1).
 
+    A picture of which the network says nearly one depth (a dark or blank one) is fitted with any
+    scale, which a mean does not survive. So a fit does not count that is no better than one depth
+    for the whole picture, unless none is, nor one whose scale is far from the others'.
+
     Args:
         pairs: inverse depth and truth in metres, [N] each.
 
     Returns:
-        the mean, how many pictures cannot be fitted, and why the last of them cannot.
+        the mean, how many pictures do not count, and why the last of them does not.
 
     Raises:
         FitError: none of them can be fitted.
     """
     fits: list[ScaleShift] = []
+    telling: list[ScaleShift] = []
     reason = "there are no samples"
     for inverse_depth, truth_m in pairs:
         try:
             valid = np.ones(truth_m.shape, dtype=bool)
-            fits.append(fit_scale_shift(inverse_depth, 1.0 / truth_m, valid, method="robust"))
+            fit = fit_scale_shift(inverse_depth, 1.0 / truth_m, valid, method="robust")
         except FitError as error:
             reason = str(error)
+            continue
+        fits.append(fit)
+        why_not = _no_better_than_constant(inverse_depth, truth_m, fit)
+        reason = why_not or reason
+        telling += [] if why_not else [fit]
     if not fits:
         raise FitError(f"not one picture can be fitted; the last: {reason}")
-    return average_scale_shift(fits), len(pairs) - len(fits), reason
+    if not telling:
+        _log.warning("all pictures count, as the fit to none is better than one depth: %s", reason)
+    kept, why_outlying = _without_outliers(telling or fits)
+    return average_scale_shift(kept), len(pairs) - len(kept), why_outlying or reason
+
+
+def _no_better_than_constant(
+    inverse_depth: NDArray[Any], truth_m: NDArray[Any], fit: ScaleShift
+) -> str:
+    """What speaks against a picture's fit; "" where the picture gains by it."""
+    said = fit.scale * inverse_depth.astype(np.float64) + fit.shift
+    depth_m = depth_within(said, NEAR_M, CAP_M)
+    constant_m = best_depth_m(truth_m)
+    errors = [float(np.mean(np.abs(each / truth_m - 1.0))) for each in (depth_m, constant_m)]
+    if errors[0] < errors[1]:
+        return ""
+    return (
+        f"AbsRel is {errors[0]:.3f} fitted, and {errors[1]:.3f} if every pixel is said to be "
+        f"{constant_m:.2f} m away"
+    )
+
+
+def _without_outliers(fits: Sequence[ScaleShift]) -> tuple[list[ScaleShift], str]:
+    """The fits whose scales are alike, at least half of them, and why the last other is none."""
+    logarithms = np.log([fit.scale for fit in fits])
+    middle = float(np.median(logarithms))
+    distances = np.abs(logarithms - middle)
+    sigma = _MAD_TO_SIGMA * float(np.median(distances))
+    limit = max(OUTLYING_SIGMAS * sigma, math.log(LIKELY_FACTOR))
+    kept = [fit for fit, distance in zip(fits, distances, strict=True) if distance <= limit]
+    others = [fit for fit, distance in zip(fits, distances, strict=True) if distance > limit]
+    if not others:
+        return kept, ""
+    return kept, (
+        f"its scale is {others[-1].scale:.4g}, and {math.exp(middle):.4g} in the middle of all: "
+        "the network says nearly one depth, or another unit, there"
+    )
 
 
 def truth_pixels(depth_m: NDArray[np.float32], points: int = POINTS) -> NDArray[np.int64]:

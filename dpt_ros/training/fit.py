@@ -37,7 +37,7 @@ from dpt_ros.training.fit_quality import (
 )
 from dpt_ros.training.fit_settings import FitSettings
 from dpt_ros.training.fit_summary import summarise
-from dpt_ros.training.split import split_sources
+from dpt_ros.training.split import Split, split_sources
 
 RANGE_PERCENT = (0.1, 99.9)
 """Percentiles of the true depths fitted on between which the calibration holds."""
@@ -120,6 +120,8 @@ def fit_dataset(
     dataset: Dataset,
     settings: FitSettings | None = None,
     progress: Progress = iter,
+    *,
+    split: Split | None = None,
 ) -> FitResult:
     """Fit scale and shift of the predictor's network to a data set.
 
@@ -128,6 +130,7 @@ def fit_dataset(
         dataset: pictures with depth, of one camera.
         settings: None: the defaults.
         progress: wraps the frames, to show how far it is.
+        split: what of it is fitted to, and what judges that; None: as the settings say.
 
     Raises:
         FitError: what cannot be fitted, with what to record instead.
@@ -135,12 +138,23 @@ def fit_dataset(
         CalibrationError: weights that come from no file, and so have no SHA-256.
     """
     settings = settings or FitSettings()
-    frames = _frames(predictor, dataset, settings, progress)
+    frames = _frames(predictor, dataset, settings, progress, split)
     lines = fit_lines(frames.training, frames.held_out, settings)
     result = _judged(predictor, frames, lines, settings)
     _check_better_than_constant(result)
     fit = {**summarise(result), "device": str(predictor.device), "precision": predictor.precision}
     return replace(result, calibration=replace(result.calibration, fit=fit))
+
+
+def used_sources(dataset: Dataset, settings: FitSettings) -> Dataset:
+    """The sources of a data set that the settings ask for.
+
+    Raises:
+        DatasetError: sources that there are not.
+    """
+    if not settings.sources:
+        return dataset
+    return dataset.select(name.strip() for name in settings.sources.split(","))
 
 
 @dataclass(frozen=True)
@@ -158,15 +172,18 @@ class _Frames:
 
 
 def _frames(
-    predictor: DepthPredictor, dataset: Dataset, settings: FitSettings, progress: Progress
+    predictor: DepthPredictor,
+    dataset: Dataset,
+    settings: FitSettings,
+    progress: Progress,
+    split: Split | None,
 ) -> _Frames:
-    if settings.sources:
-        dataset = dataset.select(name.strip() for name in settings.sources.split(","))
+    dataset = used_sources(dataset, settings)
     if not len(dataset):
         raise FitError(
             "the data set has no sample: look at what its manifest says was rejected and why"
         )
-    split = split_sources([dataset], settings.hold_out, settings.seed, option="hold-out")
+    split = split or split_sources([dataset], settings.hold_out, settings.seed, option="hold-out")
     records = [r for part in (*split.training, *split.validation) for r in part.records]
     view = find_view(predictor, records)
     training = collect_pairs(predictor, split.training, settings, progress)

@@ -133,11 +133,16 @@ def best_constant(frames: Sequence[FramePairs]) -> tuple[float, float]:
 
     What does no better knows nothing of the picture.
     """
-    truth_m = np.sort(np.concatenate([frame.truth_m for frame in frames]).astype(np.float64))
-    weight = np.cumsum(1.0 / truth_m)  # mean |c - g| / g is least at the median so weighted
-    depth_m = float(truth_m[np.searchsorted(weight, 0.5 * weight[-1])])
+    depth_m = best_depth_m(np.concatenate([frame.truth_m for frame in frames]))
     each = [float(np.mean(np.abs(depth_m / frame.truth_m - 1.0))) for frame in frames]
     return depth_m, float(np.mean(each))
+
+
+def best_depth_m(truth_m: NDArray[np.floating]) -> float:
+    """The one depth in metres whose AbsRel over true depths [N] is least."""
+    ascending = np.sort(truth_m.astype(np.float64))
+    weight = np.cumsum(1.0 / ascending)  # mean |c - g| / g is least at the median so weighted
+    return float(ascending[np.searchsorted(weight, 0.5 * weight[-1])])
 
 
 def predicted_m(

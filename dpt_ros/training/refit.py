@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dpt_ros.bags.dataset import Dataset, DatasetError
+from dpt_ros.config import ConfigError
 from dpt_ros.geometry.calibration import CalibrationError, save_calibration
 from dpt_ros.geometry.fit import FitError
 from dpt_ros.inference import DepthPredictor
@@ -17,7 +18,6 @@ from dpt_ros.model.dpt import DPT
 from dpt_ros.training.fit import FitResult, fit_dataset
 from dpt_ros.training.fit_pairs import find_view
 from dpt_ros.training.fit_settings import FitSettings
-from dpt_ros.training.fit_summary import summarise
 from dpt_ros.training.monitor import shown
 from dpt_ros.training.split import Split, sources_of
 
@@ -60,7 +60,7 @@ def fit_again(
         try:
             result = _fit_judged(predictor, dataset, split)
             save_calibration(result.calibration, file)
-        except (FitError, CalibrationError, DatasetError) as error:
+        except (FitError, CalibrationError, ConfigError, DatasetError) as error:
             _log.warning("no calibration from %s: %s", name, error)
             made[name] = {"why_not": str(error)}
             continue
@@ -77,21 +77,20 @@ def fit_again(
 
 def _fit_judged(predictor: DepthPredictor, dataset: Dataset, split: Split) -> FitResult:
     """Fit to a data set, judged by what the run held out; where nothing can, it says why."""
-    whole, hold_out, why_not = _with_held_out(predictor, dataset, split)
-    result = fit_dataset(
-        predictor, whole, FitSettings(hold_out=hold_out), lambda frames: shown(frames, "fit")
+    whole, hold_out, own_split = _with_held_out(predictor, dataset, split)
+    return fit_dataset(
+        predictor,
+        whole,
+        FitSettings(hold_out=hold_out),
+        lambda frames: shown(frames, "fit"),
+        split=own_split,
     )
-    if not why_not:
-        return result
-    result = dataclasses.replace(result, why_not_held_out=why_not)
-    fit = {**result.calibration.fit, **summarise(result)}
-    return dataclasses.replace(result, calibration=dataclasses.replace(result.calibration, fit=fit))
 
 
 def _with_held_out(
     predictor: DepthPredictor, dataset: Dataset, split: Split
-) -> tuple[Dataset, str, str]:
-    """A data set, what `FitSettings.hold_out` says of it, and why it says that nothing is.
+) -> tuple[Dataset, str, Split]:
+    """A data set with what was held out of it, `FitSettings.hold_out` in words, and the split.
 
     Its own sources that were held out judge it, or else a data set of which nothing was learned;
     neither can where another camera took its pictures.
@@ -109,9 +108,10 @@ def _with_held_out(
             why_not = f"what was held out cannot judge it: {error}"
             _log.warning("%s: %s", dataset.folder.name, why_not)
             continue
+        own_split = Split([dataset], [other])
         if not is_own:
-            return dataset, str(other.folder), ""
+            return dataset, str(other.folder), own_split
         held_out = sources_of(other)
         whole = Dataset(dataset.folder).select([*sources_of(dataset), *held_out])
-        return whole, ",".join(held_out), ""
-    return dataset, "0", why_not
+        return whole, ",".join(held_out), own_split
+    return dataset, "0", Split([dataset], why_no_validation=why_not)

@@ -18,7 +18,7 @@ import torch
 from dpt_ros.bags.dataset import Dataset
 from dpt_ros.config import values_of
 from dpt_ros.geometry.scale_shift import ScaleShift
-from dpt_ros.model.cards import OutputSpec
+from dpt_ros.model.cards import ModelCard, OutputSpec
 from dpt_ros.model.checkpoints import file_sha256, save_checkpoint
 from dpt_ros.model.input_transform import InputTransform
 from dpt_ros.training.compare import compare_models
@@ -38,7 +38,6 @@ from dpt_ros.training.truth_density import TruthDensity, gradient_matching, meas
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from dpt_ros.model.cards import ModelCard
     from dpt_ros.model.dpt import DPT
 
 _log = logging.getLogger(__name__)
@@ -46,7 +45,8 @@ _log = logging.getLogger(__name__)
 COMPARED_SAMPLES = 100
 """Pictures of each part on which the models are compared, at most."""
 
-# What may differ between a run and its resumption: none of it changes the result.
+# What may differ between a run and its resumption: none of it changes the result, but for rounding
+# on a GPU, where gradients of resizing are summed in any order.
 _FREE = ("workers", "save_every", "device")
 
 
@@ -80,17 +80,17 @@ def train(
         TrainingError: another run in `out`, or a run that cannot go on.
         OSError: a file cannot be written.
     """
+    _check_name(name)
     accelerator = make_accelerator(settings)
-    split = split_sources(
-        [Dataset(folder) for folder in datasets], settings.validation, settings.seed
-    )
+    loaded = [Dataset(folder) for folder in datasets]
+    split = split_sources(loaded, settings.validation, settings.seed)
     start = load_start(init, model_name, settings.size, settings.seed)
     folder = RunFolder(out)
+    settings = settings.with_warmup(_steps(split, settings))
     run = _prepare(accelerator, folder, split, start, settings, init)
     is_complete = folder.result.exists()
-    require_agreement(
-        accelerator, folder.path, "a complete run" if is_complete else "no complete run"
-    )
+    has = "a complete run" if is_complete else "no complete run"
+    require_agreement(accelerator, folder.path, has)
     if is_complete:
         _log.info("%s is complete; nothing to do", folder.path)
         return _read_result(folder) if accelerator.is_main_process else {}
@@ -101,6 +101,17 @@ def train(
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return result
+
+
+def _check_name(name: str) -> None:
+    """Find out before the long part whether a card can have the name."""
+    if name:
+        ModelCard(name=name, structure="dpt_tiny")
+
+
+def _steps(split: Split, settings: TrainSettings) -> int:
+    samples = sum(len(dataset) for dataset in split.training)
+    return settings.steps or max(1, math.ceil(settings.epochs * samples / settings.batch_size))
 
 
 @dataclasses.dataclass
@@ -131,8 +142,7 @@ def _prepare(
     crop = common_crop(everything, transform, (start.card.input.height, start.card.input.width))
     density = measure_density(everything, settings.minimum_points)
     is_dense = density.is_dense
-    samples = sum(len(dataset) for dataset in split.training)
-    steps = settings.steps or max(1, math.ceil(settings.epochs * samples / settings.batch_size))
+    steps = _steps(split, settings)
     description = _describe(split, start, settings, init, steps, crop, is_dense=is_dense)
     with accelerator.main_process_first():
         if accelerator.is_main_process:
@@ -275,7 +285,7 @@ def _finish(
     save_checkpoint(trained, folder.weights, card)
     result["sha256"] = file_sha256(folder.weights)
     if run.scale_shift is None:
-        named = dataclasses.replace(card, name=start.card.name)  # what the node will be given
+        named = dataclasses.replace(card, name=start.node_name)
         result["calibrations"] = fit_again(
             trained, named, folder.weights, result["sha256"], run.split, settings.device
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dpt_ros.config import ConfigError, setting
 
@@ -100,7 +100,9 @@ class TrainSettings:
     weight_decay: float = setting(
         0.01, "AdamW's decay; biases, norms and tokens have none.", minimum=0.0
     )
-    warmup_steps: int = setting(100, "Steps of linear warm-up.", minimum=0)
+    warmup_steps: int = setting(
+        -1, "Steps of linear warm-up; -1: 100, but at most a tenth of all steps.", minimum=-1
+    )
     final_lr: float = setting(
         0.01, "Share of the learning rate that the cosine ends at.", minimum=0.0, maximum=1.0
     )
@@ -152,6 +154,12 @@ class TrainSettings:
             )
         if self.steps == 0 and self.epochs == 0.0:
             raise ConfigError("steps and epochs: got 0 for both, expected one above 0")
+
+    def with_warmup(self, steps: int) -> TrainSettings:
+        """The same for a run of so many steps: with its usual warm-up, where none was named."""
+        if self.warmup_steps >= 0:
+            return self
+        return replace(self, warmup_steps=min(100, steps // 10))
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -32,20 +32,25 @@ def split_sources(
 
     Args:
         datasets: what there is.
-        validation: "0", a share between 0 and 1, the folder of another data set, or names of
-            sources separated by commas.
+        validation: "0", a share between 0 and 1, names of sources separated by commas, or the
+            folder of another data set; ./NAME where a source has the folder's name.
         seed: decides which sources a share takes.
         option: what `validation` is called where the user gives it, for messages.
 
     Raises:
-        ConfigError: a share out of range, an unknown source (those there are, are listed), the
-            same source on both sides, or nothing left to learn from.
+        ConfigError: a share out of range, no name at all, an unknown source (those there are,
+            are listed), the same source on both sides, or nothing left to learn from.
         DatasetError: a folder that holds no data set.
     """
+    if not _names(validation):
+        raise ConfigError(
+            f"{option}: got {validation!r}, expected sources, a share or a data set's folder; 0 "
+            "holds out nothing"
+        )
     if _is_share(validation, datasets):
         split = _split_share(datasets, float(validation), seed, option)
-    elif (Path(validation).expanduser() / "manifest.json").exists():
-        split = Split(list(datasets), [Dataset(Path(validation).expanduser())])
+    elif folder := folder_named(validation, datasets):
+        split = Split(list(datasets), [Dataset(folder)])
     else:
         split = _split_named(datasets, validation, option)
     if not sum(len(dataset) for dataset in split.training):
@@ -54,6 +59,17 @@ def split_sources(
     if split.why_no_validation:
         _log.warning("nothing is held out: %s", split.why_no_validation)
     return split
+
+
+def folder_named(validation: str, datasets: Sequence[Dataset]) -> Path | None:
+    """The data set's folder that `split_sources` takes a text for; None: it takes it for others.
+
+    A source's name comes first: what else lies in the working directory does not matter.
+    """
+    if _is_share(validation, datasets) or _has_source(validation, datasets):
+        return None
+    folder = Path(validation).expanduser()
+    return folder if (folder / "manifest.json").exists() else None
 
 
 def _refuse_shared(split: Split, option: str) -> None:
@@ -94,7 +110,7 @@ def _split_share(datasets: Sequence[Dataset], share: float, seed: int, option: s
 
 
 def _split_named(datasets: Sequence[Dataset], names: str, option: str) -> Split:
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = _names(names)
     every = [(which, name) for which, data in enumerate(datasets) for name in sources_of(data)]
     known = sorted({name for _, name in every})
     if unknown := [name for name in wanted if name not in known]:
@@ -137,7 +153,15 @@ def evenly(count: int, limit: int) -> list[int]:
 
 def _is_share(text: str, datasets: Sequence[Dataset]) -> bool:
     """A number; but a recording may be called 20240601, or 2024_06_01, which float() takes too."""
-    named = {name.strip() for name in text.split(",")}
-    if named & {name for dataset in datasets for name in sources_of(dataset)}:
+    if _has_source(text, datasets):
         return False
     return re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", text, re.I) is not None
+
+
+def _has_source(text: str, datasets: Sequence[Dataset]) -> bool:
+    known = {name for dataset in datasets for name in sources_of(dataset)}
+    return not known.isdisjoint(_names(text))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

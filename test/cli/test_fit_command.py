@@ -12,12 +12,14 @@ import torch
 
 from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample, sample_id
 from dpt_ros.cli.main import main
-from dpt_ros.geometry.calibration import check_calibration, load_calibration
+from dpt_ros.geometry import calibration as calibrations
+from dpt_ros.geometry.calibration import CalibrationError, check_calibration, load_calibration
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.inference.metres import Metres
 from dpt_ros.model import create_model, save_checkpoint
 from dpt_ros.model.cards import load_card
+from dpt_ros.training import fit as fitting
 
 CARD = """
 name: nano
@@ -133,6 +135,88 @@ def test_the_page_comes_beside_the_calibration_unless_told_otherwise(
     )
     for page in pages:
         assert "Worst frames" in (tmp_path / page).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def no_fit(monkeypatch):
+    """Fails where the long part begins."""
+
+    def begun(*_, **__):
+        raise AssertionError("the fit has begun")
+
+    monkeypatch.setattr(fitting, "fit_dataset", begun)
+
+
+@pytest.mark.parametrize("option", ["--out", "--report", "--json"])
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (".", "is a folder; name a file in it"),
+        ("results", "is a folder; name a file in it"),
+        ("none/cal.yaml", "its folder does not exist; make it first"),
+        ("/proc/cal.yaml", "/proc cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_the_fit(
+    network, recorded, tmp_path, monkeypatch, capsys, no_fit, option, place, told
+):
+    folder, _, _ = recorded
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert fit(network, folder, tmp_path / "c.yaml", option, place) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{option} {place}: " in error and told in error
+
+
+def test_a_path_in_the_home_folder_is_written_there(
+    network, recorded, tmp_path, monkeypatch, capsys
+):
+    folder, _, _ = recorded
+    home, here = tmp_path / "home", tmp_path / "here"
+    for path in (home, here):
+        path.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    assert fit(network, folder, Path("~/c.yaml"), "--json", "~/c.json") == 0
+    assert sorted(path.name for path in home.glob("c.*")) == ["c.html", "c.json", "c.yaml"]
+    assert not list(here.iterdir())
+    assert f"-> {home / 'c.yaml'}" in capsys.readouterr().out
+
+
+def test_the_result_is_told_even_where_it_cannot_be_saved(
+    network, recorded, tmp_path, monkeypatch, capsys
+):
+    """The disk is full once the fit is done."""
+
+    def full(*_):
+        raise CalibrationError("cannot be written: No space left on device")
+
+    folder, _, _ = recorded
+    monkeypatch.setattr(calibrations, "save_calibration", full)
+    assert fit(network, folder, tmp_path / "c.yaml") == 1
+    printed = capsys.readouterr()
+    assert "scale " in printed.out and "shift " in printed.out
+    assert "No space left" in printed.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("hold_out", "frames"), [("b", 5), ("./b", 10)])
+def test_a_folder_named_like_a_source_is_not_taken_for_it(
+    network, recorded, tmp_path, monkeypatch, hold_out, frames
+):
+    folder, _, _ = recorded
+    with DatasetWriter(tmp_path / "b", dense=True, options={}) as writer:
+        for sample in Dataset(folder):
+            name = sample_id("other", sample.stamp_ns)
+            writer.add(dataclasses.replace(sample, id=name, source="other"))
+        writer.finish_source("other", {})
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "c.json"
+    assert (
+        fit(network, folder, tmp_path / "c.yaml", "--hold-out", hold_out, "--json", f"{file}") == 0
+    )
+    told = json.loads(file.read_text())
+    assert sum(frame["held_out"] for frame in told["frames"]) == frames
+    assert "Worst frames" in (tmp_path / "c.html").read_text(encoding="utf-8")
 
 
 def refusal(network, folder: Path, out: Path, capsys, *more: str) -> str:

@@ -89,6 +89,8 @@ def test_the_result_is_written_as_json_too(world, tmp_path, capsys):
     ("more", "told"),
     [
         (("--validation", "c"), "'c' is no source"),
+        (("--validation", ","), "0 holds out nothing"),
+        (("--name", "kitti-v2"), "expected lower-case letters, digits and _"),
         (("--size", "large"), "WIDTHxHEIGHT"),
         (("--loss.l1", "1"), "--mode metric"),
     ],
@@ -98,6 +100,7 @@ def test_wrong_options_are_told_in_one_line(world, tmp_path, capsys, more, told)
     error = capsys.readouterr().err.strip()
     assert told in error
     assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_data_set_of_another_version_is_told(world, tmp_path, capsys):

@@ -1,10 +1,11 @@
-"""Stages, schedule, split and objective."""
+"""Stages, schedule, split, objective, and the average of fits."""
 
 from __future__ import annotations
 
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from dpt_ros.bags.dataset import Dataset
 from dpt_ros.config import ConfigError
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.model import create_model
+from dpt_ros.training.compare import average_fit
 from dpt_ros.training.objective import Objective, resolve_loss
 from dpt_ros.training.samples import TrainingBatch
 from dpt_ros.training.settings import LossSettings, TrainSettings
@@ -87,6 +89,20 @@ def test_the_learning_rate_warms_up_and_follows_half_a_cosine():
     assert shares[10] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("named", "steps", "expected"),
+    [
+        ({}, 38, 3),
+        ({}, 11_000, 100),
+        ({}, 5, 0),
+        ({"warmup_steps": 100}, 38, 100),
+        ({"warmup_steps": 0}, 1000, 0),
+    ],
+)
+def test_warm_up_is_a_tenth_of_a_short_run_unless_it_is_named(named, steps, expected):
+    assert TrainSettings(**named).with_warmup(steps).warmup_steps == expected
+
+
 def test_a_split_takes_whole_sources(dense_dataset):
     split = split_sources([dense_dataset], "0.4", seed=3)
     training, validation = (
@@ -106,6 +122,24 @@ def test_named_sources_and_a_folder_are_held_out(dense_dataset, tmp_path, write_
     assert (len(split.training[0]), len(split.validation[0])) == (12, 8)
     with pytest.raises(ConfigError, match="'d' is no source.*a, b, c"):
         split_sources([dense_dataset], "d", seed=0)
+
+
+def test_a_source_is_held_out_whatever_lies_in_the_working_directory(
+    tmp_path, write_dataset, monkeypatch
+):
+    dataset = Dataset(write_dataset(tmp_path / "drives", ("day1", "day2")))
+    write_dataset(tmp_path / "day2", ("other",))
+    monkeypatch.chdir(tmp_path)
+    split = split_sources([dataset], "day2", seed=0)
+    assert [sources_of(data) for data in split.validation] == [["day2"]]
+    split = split_sources([dataset], "./day2", seed=0)
+    assert [sources_of(data) for data in split.validation] == [["other"]]
+
+
+@pytest.mark.parametrize("nothing", ["", " ", ",", " , "])
+def test_an_empty_name_holds_out_nothing_and_is_refused(dense_dataset, nothing):
+    with pytest.raises(ConfigError, match=f"validation: got '{nothing}'.*; 0 holds out nothing"):
+        split_sources([dense_dataset], nothing, seed=0)
 
 
 def test_recordings_named_like_numbers_are_held_out_by_name(tmp_path, write_dataset):
@@ -199,3 +233,67 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 def test_settings_that_do_not_go_together_are_refused(values, told):
     with pytest.raises(ConfigError, match=told):
         TrainSettings(**values)
+
+
+def fitted_picture(random, scale, shift=0.02, noise=0.02):
+    """Inverse depth and truth, 1 to 20 m, of a picture with this scale and shift."""
+    truth_m = np.exp(random.uniform(0.0, math.log(20.0), 400))
+    inverse_depth = (1.0 / truth_m - shift) / scale
+    return inverse_depth + noise * inverse_depth.std() * random.normal(size=400), truth_m
+
+
+@pytest.fixture
+def usual():
+    """Sixty pictures whose scales scatter by a quarter, and the mean scale and shift of them."""
+    random = np.random.default_rng(0)
+    scales = np.exp(random.normal(math.log(0.002), 0.25, 60))
+    shifts = random.normal(0.02, 0.01, 60)
+    pairs = [fitted_picture(random, *each) for each in zip(scales, shifts, strict=True)]
+    return pairs, float(scales.mean()), float(shifts.mean())
+
+
+def test_the_average_of_usual_pictures_is_the_paper_s_mean(usual):
+    pairs, scale, shift = usual
+    average, left_out, _ = average_fit(pairs)
+    assert left_out == 0
+    assert average.scale == pytest.approx(scale, rel=0.005)
+    assert average.shift == pytest.approx(shift, abs=0.001)
+
+
+@pytest.mark.parametrize("others", [1, 10])
+@pytest.mark.parametrize("factor", [20.0, 200.0])
+def test_pictures_of_nearly_one_depth_do_not_move_the_average(usual, factor, others):
+    """The network says the same of them as of others, but with a fraction of the contrast."""
+    pairs, scale, shift = usual
+    random = np.random.default_rng(1)
+    dark = [fitted_picture(random, factor * scale, -factor * 0.05) for _ in range(others)]
+    average, left_out, reason = average_fit([*pairs, *dark])
+    assert average.scale == pytest.approx(scale, rel=0.01)
+    assert average.shift == pytest.approx(shift, abs=0.002)
+    assert left_out == others
+    assert "the network says nearly one depth" in reason
+
+
+def test_a_picture_that_gains_nothing_by_its_fit_does_not_count(usual):
+    """A weak trend in nothing but noise: a scale like the others', which is owed to chance."""
+    pairs, scale, _ = usual
+    random = np.random.default_rng(2)
+    _, truth_m = fitted_picture(random, scale)
+    average, left_out, reason = average_fit([*pairs, (weak(random, truth_m), truth_m)])
+    assert left_out == 1
+    assert "if every pixel is said to be" in reason
+    assert average.scale == pytest.approx(scale, rel=0.01)
+
+
+def test_where_no_picture_gains_by_its_fit_all_of_them_count(caplog):
+    random = np.random.default_rng(3)
+    truths = [np.exp(random.uniform(0.0, 3.0, 400)) for _ in range(4)]
+    average, left_out, _ = average_fit([(weak(random, truth), truth) for truth in truths])
+    assert average.scale > 0.0
+    assert left_out == 0
+    assert "all pictures count, as the fit to none is better than one depth" in caplog.text
+
+
+def weak(random, truth_m):
+    """Inverse depth that hardly hangs together with the truth."""
+    return 50.0 / truth_m + random.normal(0.0, 100.0, truth_m.size)

@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample, sample_id
+from dpt_ros.config import ConfigError
 from dpt_ros.geometry.calibration import load_calibration
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.inference import DepthPredictor
+from dpt_ros.inference.identity import ModelIdentity
+from dpt_ros.inference.metres import Metres
 from dpt_ros.model.checkpoints import file_sha256, save_checkpoint
 from dpt_ros.training import refit
 from dpt_ros.training.fit_settings import FitSettings
 from dpt_ros.training.refit import fit_again
+from dpt_ros.training.run import train
+from dpt_ros.training.settings import TrainSettings
 from dpt_ros.training.split import split_sources
 from dpt_ros.training.start import load_start
 
@@ -38,6 +43,10 @@ def start(nano_card):
 @pytest.fixture(scope="module")
 def written(start):
     """Writes a data set whose truth is what the network says, at a known scale and shift."""
+    return writer_of(start)
+
+
+def writer_of(start):
     predictor = DepthPredictor(start.model, start.card, device="cpu", precision="float32")
     pictures = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
     said = predictor.predict(pictures)
@@ -117,3 +126,48 @@ def test_a_data_set_of_which_nothing_is_held_out_says_so(tmp_path, start, writte
     assert made["one"]["held_out_abs_rel"] == pytest.approx(0.0, abs=1e-3)
     assert made["two"]["held_out_abs_rel"] is None
     assert made["two"]["why_not_held_out"] == "no source of this data set was held out"
+
+
+@pytest.mark.parametrize(("held_out", "judge"), [("s1", "s1"), ("./s1", "s7")])
+def test_a_folder_named_like_a_source_is_not_taken_for_it(
+    tmp_path, start, written, monkeypatch, held_out, judge
+):
+    write, scale, _ = written
+    data = write(tmp_path / "data", ("s0", "s1"))
+    write(tmp_path / "s1", ("s7",))
+    monkeypatch.chdir(tmp_path)
+    made = fitted(start, tmp_path, [data], held_out)["data"]
+    assert made["scale"] == pytest.approx(scale, rel=1e-3)
+    evidence = load_calibration(tmp_path / "calibration.yaml").fit
+    assert evidence["held_out_sources"] == [judge]
+    assert evidence["training"]["frames"] == (3 if judge == "s1" else 6)
+
+
+def test_a_fit_that_is_refused_for_its_settings_ends_no_run(tmp_path, start, written, monkeypatch):
+    def refusing(*_, **__):
+        raise ConfigError("there are no samples to learn from")
+
+    write, _, _ = written
+    monkeypatch.setattr(refit, "fit_dataset", refusing)
+    made = fitted(start, tmp_path, [write(tmp_path / "data", ("s0", "s1"))], "s1")
+    assert made == {"data": {"why_not": "there are no samples to learn from"}}
+
+
+@pytest.mark.parametrize("named", ["", "dpt_tiny"])
+def test_the_node_takes_the_calibration_of_a_named_result_that_was_fine_tuned(tmp_path, named):
+    """Its card, named yard, is in its file alone; a node can be given dpt_tiny and the file."""
+    start = load_start("scratch", "dpt_tiny", "32x32", seed=1)
+    yard = dataclasses.replace(start.card, name="yard", file="", url="", sha256="")
+    save_checkpoint(start.model, tmp_path / "yard.safetensors", yard)
+    write, scale, _ = writer_of(start)
+    write(tmp_path / "data", ("s0", "s1"))
+    still = TrainSettings(
+        steps=1, batch_size=1, backbone_lr=0.0, decoder_lr=0.0, workers=0, device="cpu"
+    )
+    out = tmp_path / "run"
+    init = str(tmp_path / "yard.safetensors")
+    result = train([tmp_path / "data"], init, out, still, model_name=named)
+    assert result["name"] == "yard"
+    identity = ModelIdentity.of("dpt_tiny", out / "model.safetensors")
+    earned = Metres(identity, str(out / "calibration.yaml")).of_image(32, 32, CAMERA)
+    assert earned.scale_shift.scale == pytest.approx(scale, rel=0.01)

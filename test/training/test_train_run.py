@@ -299,3 +299,28 @@ def test_weights_of_another_structure_are_refused(tmp_path, dense_dataset, undis
     with pytest.raises(ConfigError, match="names the model dpt_tiny, --model another: .*other"):
         train([dense_dataset.folder], "dpt_tiny", tmp_path / "run", SETTINGS, model_name=str(other))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["kitti-v2", "MyRobot"])
+def test_a_name_that_no_card_can_have_is_refused_before_the_run(
+    tmp_path, dense_dataset, nano_card, name
+):
+    with pytest.raises(ConfigError, match=f"got '{name}', expected lower-case letters, digits"):
+        train(
+            [dense_dataset.folder],
+            "scratch",
+            tmp_path / "run",
+            SETTINGS,
+            model_name=nano_card,
+            name=name,
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_short_run_reaches_the_whole_learning_rate(tmp_path, dense_dataset, nano_card):
+    """A warm-up of 100 steps would end it at a tenth of that."""
+    settings = dataclasses.replace(METRIC, steps=10, warmup_steps=-1)
+    result = run(dense_dataset, nano_card, tmp_path / "run", settings)
+    assert result["settings"]["warmup_steps"] == 1
+    # The ten shares of half a cosine that comes down to a hundredth, after a first full step.
+    assert result["progress"]["history"][-1]["lr_share"] == pytest.approx(0.6, abs=0.05)
