@@ -53,23 +53,29 @@ demo: $(READY)  ## A synthetic robot, or your pictures: make demo [INPUT=folder|
 	$(RUN)dpt-ros demo $(INPUT) $(ARGS)
 
 WORLD := $(RUN)dpt-ros synthetic dataset --jobs 2
+LEARN := --scenes 1500 --frames-per-scene 3 --size 256x192 --camera-size 640x480
 WORLDS := 0 1 2 3 4 5 6 7
-TRAIN := $(RUN)dpt-ros train $(addprefix runs/world_,$(WORLDS)) --validation runs/judge --mode metric \
-	--loss.gradient 0.5 --loss.ssi 0.5 --beta2 0.99 --validation-samples 64 --mixed-precision bfloat16
+OUTDOORS := yard_8 yard_9 street_8 street_9
+TRAIN := $(RUN)dpt-ros train --validation runs/judge --mode metric --loss.gradient 0.5 --loss.ssi 0.5 --beta2 0.99 \
+	--validation-samples 64 --mixed-precision bfloat16
 PLAIN := --augment.brightness 0 --augment.contrast 0 --augment.saturation 0 --augment.hue 0 --augment.gamma 0 \
 	--augment.noise 0 --augment.blur 0
+LAST := --size 256x192 --batch-size 8 --average 0.9975 --backbone-lr 3e-4 --decoder-lr 3e-4 --warmup-steps 100 \
+	--final-lr 0.01 $(PLAIN)
 TINY := models/dpt_tiny
 
-tiny: $(READY)  ## Make the bundled model again: render, train, fit (two to five hours on two cores).
-	for seed in $(WORLDS); do $(WORLD) --out runs/world_$$seed --split train --seed $$seed --scenes 1500 \
-	  --frames-per-scene 3 --size 256x192 --camera-size 640x480 || exit 1; done
+tiny: $(READY)  ## Make the bundled model again: render, train, fit (four to eight hours on two cores).
 	$(WORLD) --out runs/judge --split validation --scenes 48 --frames-per-scene 3 --size 640x480
-	$(TRAIN) --init scratch --model dpt_tiny --out runs/tiny_low --size 128x96 --steps 3600 --average 0.995 \
-	  --backbone-lr 6e-4 --decoder-lr 6e-4 --warmup-steps 200 --final-lr 0.2
-	$(TRAIN) --init runs/tiny_low/model.safetensors --out runs/tiny_middle --size 192x144 --steps 3000 \
-	  --average 0.995 --backbone-lr 5e-4 --decoder-lr 5e-4 --warmup-steps 50 --final-lr 0.2
-	$(TRAIN) --init runs/tiny_middle/model.safetensors --out runs/tiny --size 256x192 --steps 6800 $(PLAIN) \
-	  --batch-size 8 --average 0.9975 --backbone-lr 3e-4 --decoder-lr 3e-4 --warmup-steps 100 --final-lr 0.01
+	for seed in $(WORLDS); do $(WORLD) --out runs/world_$$seed --split train --seed $$seed $(LEARN) || exit 1; done
+	for place in $(OUTDOORS); do $(WORLD) --out runs/world_$$place --split train --kind $${place%_*} \
+	  --seed $${place#*_} $(LEARN) || exit 1; done
+	$(TRAIN) $(WORLDS:%=runs/world_%) --init scratch --model dpt_tiny --out runs/tiny_low --size 128x96 --steps 3600 \
+	  --average 0.995 --backbone-lr 6e-4 --decoder-lr 6e-4 --warmup-steps 200 --final-lr 0.2
+	$(TRAIN) $(WORLDS:%=runs/world_%) --init runs/tiny_low/model.safetensors --out runs/tiny_middle --size 192x144 \
+	  --steps 3000 --average 0.995 --backbone-lr 5e-4 --decoder-lr 5e-4 --warmup-steps 50 --final-lr 0.2
+	$(TRAIN) $(WORLDS:%=runs/world_%) --init runs/tiny_middle/model.safetensors --out runs/tiny_high --steps 6800 $(LAST)
+	$(TRAIN) $(OUTDOORS:%=runs/world_%) runs/world_0 runs/world_1 runs/world_2 runs/world_3 \
+	  --init runs/tiny_high/model.safetensors --out runs/tiny --steps 11000 $(LAST)
 	$(RUN)dpt-ros models convert runs/tiny/model.safetensors $(TINY).safetensors --half --card $(TINY).yaml --force
 	sed -i "s/^sha256: .*/sha256: '$$(sha256sum $(TINY).safetensors | cut -c1-64)'/" $(TINY).yaml
 	$(RUN)dpt-ros fit runs/judge --model dpt_tiny --precision float32 --out $(TINY).calibration.yaml --report runs/tiny/fit.html

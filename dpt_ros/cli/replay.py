@@ -97,8 +97,8 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.ros.node_process import isolate
 
     settings = read_settings(options, SampleSettings)
-    check_choices(options.bag, settings)
     folder = OutputFolder(options.out, options.force)
+    check_choices(options.bag, settings)
     isolate()
     with CameraRecording(options.bag, settings.image_topic, settings.camera_info_topic) as bag:
         truth, place = Truth(options.bag, settings), None
