@@ -253,9 +253,9 @@ def test_the_node_logs_what_the_readme_shows(bundled_model, tmp_path):
     calibration = next(word for word in launch if word.startswith("calibration:="))
     log = log_until_it_listens([*node, "-p", calibration], tmp_path / "log.txt")
     shown = printed(section("On a robot"))
-    exact = {line for line in shown if line.startswith(("metres", "listening"))}
+    exact = {line for line in shown if line.startswith(("metres", "depth limits", "listening"))}
     machine = {line.split()[0] for line in shown - exact}
-    assert (len(exact), machine) == (2, {bundled_model, "device", "precision"})
+    assert (len(exact), machine) == (3, {bundled_model, "device", "precision"})
     said = {without_numbers(line.partition("[dpt]: ")[2]) for line in log.splitlines()}
     assert exact <= said
     assert machine <= {line.split()[0] for line in said if line}
