@@ -116,7 +116,10 @@ def replay_page() -> Page:
         samples=values_of(SampleSettings()),
         timing=timing,
         losses=losses(5, 4, {"received": 5, "published": 4, "overwritten": 1}),
-        load={"cpu_percent": {"mean": 101.0, "max": 140.0}, "gpu": "none: no NVIDIA driver answers"},
+        load={
+            "cpu_percent": {"mean": 101.0, "max": 140.0},
+            "gpu": "none: no NVIDIA driver answers",
+        },
         stages_ms={"network p50": 12.5, "overhead p50": 2.0},
         network={"device": "cpu (asked for)"},
         missing=["odometry: " + "nobody_publishes_" * 8],
