@@ -58,6 +58,7 @@ def test_nested_and_dotted_keys_override_defaults():
         ({"wheels": True}, "expected type int"),
         ({"loud": 1}, "loud: got 1 \\(int\\), expected type bool"),
         ({"limits.near_m": math.nan}, "limits.near_m: got nan"),
+        ({"limits.far_m": math.inf}, "limits.far_m: got inf"),
         ({"limits.near_m": "1"}, "expected type float"),
         ({"mode": "warp"}, "mode: got 'warp', expected one of 'slow', 'fast'"),
     ],

@@ -87,6 +87,16 @@ def test_results_go_where_they_are_asked_for(evaluate, drive, tmp_path):
     assert "<html" in files[2].read_text()
 
 
+def test_a_file_of_the_folder_named_in_another_way_is_the_same_file(
+    evaluate, drive, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    files = ["--html", str(tmp_path / "out/report.html"), "--json", "out/../out/evaluation.json"]
+    assert evaluate(drive, *files, out=Path("out")) == 0
+    assert "<html" in (tmp_path / "out/report.html").read_text()
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["results"]
+
+
 def test_a_folder_with_something_else_is_left_alone(evaluate, drive, tmp_path, capsys):
     out = tmp_path / "thesis"
     out.mkdir()

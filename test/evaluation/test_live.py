@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from dpt_ros.bags.dataset import sample_id
-from dpt_ros.bags.topics import SensorTopics
 from dpt_ros.evaluation.error_points import error_points
 from dpt_ros.evaluation.live import SPREAD_FRAMES, WORST_FRAMES, LiveEvaluation, LiveFrame
 from dpt_ros.evaluation.protocols import choose_protocols
@@ -20,8 +19,6 @@ from dpt_ros.inference.metres import MetresOfImage
 
 CAMERA = Camera(16, 12, 20.0, 20.0, 7.5, 5.5)
 STEP = 100_000_000
-START = 1_600_000_000_000_000_000
-TOPICS = SensorTopics(image="/image_rect", camera_info="camera_info", points="points")
 
 
 def known(camera):
@@ -116,3 +113,9 @@ def test_error_points_lie_where_they_were_measured_in_the_colours_of_the_error()
     red, blue = (bits >> 16) & 255, bits & 255
     assert red[1] > 200 > blue[1] and blue[2] > 200 > red[2]
     assert abs(int(red[0]) - int(blue[0])) < 10  # right: nearly white
+
+
+@pytest.mark.parametrize("depth_m", [np.nan, np.inf, -np.inf])
+def test_depth_that_is_known_nowhere_has_no_error_points(depth_m):
+    truth = np.full((12, 16), 4.0, np.float32)
+    assert error_points(np.full_like(truth, depth_m), truth, CAMERA).shape == (1, 0, 4)

@@ -23,9 +23,7 @@ from dpt_ros.evaluation.replay_report import (
     timing_json,
 )
 from dpt_ros.evaluation.truth import Truth, check_choices
-from dpt_ros.geometry.camera import Camera
 
-CAMERA = Camera(16, 12, 20.0, 20.0, 7.5, 5.5)
 STEP = 100_000_000
 START = 1_600_000_000_000_000_000
 TOPICS = SensorTopics(image="/image_rect", camera_info="camera_info", points="points")

@@ -116,6 +116,21 @@ def test_stamps_that_go_back_are_told_and_latency_counts_from_the_stamp() -> Non
     assert log.timing.response_s[0] == pytest.approx(0.005, abs=1e-6)
 
 
+def test_latency_does_not_count_from_stamps_that_are_no_times() -> None:
+    """A clock that was set by an hour halfway, and a driver that stamps nothing."""
+    hour, peer, log = 3600 * 10**9, FakePeer(), PlaybackLog()
+    dues = [START + index * STEP for index in range(3)]
+    stamps = [dues[0], dues[1] + hour, 0]
+    messages = [
+        PlayedMessage(True, index, due, stamp, b"", None)
+        for index, (due, stamp) in enumerate(zip(dues, stamps, strict=True))
+    ]
+    list(play_lockstep(peer, messages, lambda: None, 1.0, log))
+    assert log.timing.latency_s == pytest.approx([0.005] * 3, abs=1e-6)
+    told = "the stamp of picture 1 is 3600 s after its recording"
+    assert sum(text.startswith(told) for text in log.troubles) == 1
+
+
 def test_real_time_keeps_the_recordings_pace_and_never_mixes_up_stamps() -> None:
     peer, log, kept = FakePeer(), PlaybackLog(), []
     messages = [picture(0), picture(1), picture(1, START + STEP), picture(3), picture(4)]
