@@ -266,17 +266,49 @@ def test_an_answer_that_cannot_be_kept_is_told(ros_environment: Any, peer: Any) 
     peer.node.destroy_publisher(node)
 
 
+def depth_image(second: int) -> Any:
+    from sensor_msgs.msg import Image
+
+    message = Image(height=1, width=1, encoding="32FC1", step=4, data=b"\0\0\0\0")
+    message.header.stamp.sec = second
+    return message
+
+
+@pytest.mark.node
+def test_lockstep_takes_no_metres_once_they_did_not_come(
+    ros_environment: Any, peer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of the later ones came in time would be chance, and no replay would repeat."""
+    from sensor_msgs.msg import Image
+
+    from dpt_ros.ros.replay import ReplayPeer
+
+    monkeypatch.setattr("dpt_ros.ros.replay.OPTIONAL_S", 0.2)
+    inverse = peer.node.create_publisher(Image, "/dpt/inverse_depth/image", 10)
+    metres = peer.node.create_publisher(Image, "/dpt/depth/image_rect", 10)
+    with ReplayPeer(is_compressed=False) as replay, replay.listening():
+        for publisher in (inverse, metres):
+            peer.wait_until(lambda p=publisher: p.get_subscription_count() > 0, "the replay")
+        for second in (1, 2):
+            message = depth_image(second)
+            replay.publish(PlayedMessage(True, second, 0, second * 10**9, message, message))
+        metres.publish(depth_image(2))
+        peer.wait_until(lambda: replay._awaited[2 * 10**9].messages, "metres of the second")
+        for second in (1, 2):
+            inverse.publish(depth_image(second))
+            answer = replay.wait(second * 10**9, 10.0)
+            assert answer is not None and answer.depth_m is None
+        assert replay.without_metres == 2
+    for publisher in (inverse, metres):
+        peer.node.destroy_publisher(publisher)
+
+
 @pytest.mark.node
 def test_an_answer_without_metres_is_an_answer(ros_environment: Any, peer: Any) -> None:
     """The node publishes none of a picture without camera_info, or of another field of view."""
     from sensor_msgs.msg import Image
 
     from dpt_ros.ros.replay import ReplayPeer
-
-    def image(second: int) -> Any:
-        message = Image(height=1, width=1, encoding="32FC1", step=4, data=b"\0\0\0\0")
-        message.header.stamp.sec = second
-        return message
 
     topics = {"inverse": "/dpt/inverse_depth/image", "metres": "/dpt/depth/image_rect"}
     node = {name: peer.node.create_publisher(Image, topic, 10) for name, topic in topics.items()}
@@ -286,13 +318,13 @@ def test_an_answer_without_metres_is_an_answer(ros_environment: Any, peer: Any) 
             for publisher in node.values():
                 peer.wait_until(lambda p=publisher: p.get_subscription_count() > 0, "the replay")
             for second in (1, 2, 3, 4):
-                message = image(second)
+                message = depth_image(second)
                 replay.publish(PlayedMessage(True, second, 0, second * 10**9, message, message))
             # Of 2 there are no metres, 3 was passed over, and at the end 4 still waits for metres.
-            node["inverse"].publish(image(1))
-            node["metres"].publish(image(1))
-            node["inverse"].publish(image(2))
-            node["inverse"].publish(image(4))
+            node["inverse"].publish(depth_image(1))
+            node["metres"].publish(depth_image(1))
+            node["inverse"].publish(depth_image(2))
+            node["inverse"].publish(depth_image(4))
             peer.wait_until(lambda: 3 * 10**9 in ended, "what was passed over")
         metres = {stamp // 10**9: answer and answer.depth_m for stamp, answer in ended.items()}
         assert sorted(metres) == [1, 2, 3, 4]
