@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from dpt_ros import __version__
+from dpt_ros.inference.freed_memory import keep_freed_memory
 
 _COMMANDS = (
     "models",
@@ -24,6 +25,8 @@ _COMMANDS = (
     "bench",
     "synthetic",
 )
+_NETWORK_COMMANDS = ("predict", "fit", "evaluate", "bench")
+"""Those that run a network in their own process, image after image."""
 _ROS_MODULES = ("rclpy", "ament_index_python", "rosidl_parser", "rpyutils")
 _PIP_NAMES = {"cv2": "opencv-python", "yaml": "PyYAML"}
 """Of modules that pip knows under another name."""
@@ -51,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(chatty).setLevel(logging.INFO)
     if arguments is None:  # a process of its own: what it started ends with it
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if options.command in _NETWORK_COMMANDS:
+            keep_freed_memory()
     try:
         return int(options.func(options) or 0)
     except KeyboardInterrupt:

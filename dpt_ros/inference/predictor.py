@@ -23,6 +23,7 @@ from dpt_ros.inference.device import (
 )
 from dpt_ros.inference.identity import card_for, metric_scale_shift, weights_sha256
 from dpt_ros.inference.overflow import refuse_large_weights
+from dpt_ros.inference.packed_linear import pack_linear_layers
 from dpt_ros.model.cards import InputSpec, ModelCard, load_card
 from dpt_ros.model.checkpoints import load_checkpoint
 from dpt_ros.model.dpt import DPT, create_model
@@ -82,6 +83,8 @@ class DepthPredictor:
         self._dtype: torch.dtype = getattr(torch, self.precision)
         self._transform = InputTransform(card.input if card else InputSpec())
         self._network: Callable[[Tensor], Tensor] = _prepare(model, self.device, self._dtype)
+        if (self._dtype, self.device.type, compile) == (torch.bfloat16, "cpu", False):
+            pack_linear_layers(self._network)  # the compiler packs by itself
         _log.info("%s on %s: %s", self.model_name, self.device, self.device_reason)
         _log.info("%s in %s: %s", self.model_name, self.precision, self.precision_reason)
         if compile:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dpt_ros.inference.freed_memory import keep_freed_memory
 from dpt_ros.ros.transport import widen_shared_memory
 from dpt_ros.ros.tuning import (
     LOADER_THREAD,
     WORKER_THREAD,
-    keep_freed_memory,
     spin_briefly,
     switch_threads_soon,
 )
