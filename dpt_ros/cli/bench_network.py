@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
         measured = _time(contestants, device, options.rounds)
         for dtype, values in measured.items():
             rates.setdefault(dtype, []).extend(values)
-        rows += [_row(structure, c, flops, measured[c.precision]) for c in contestants]
-        _add_ratios(rows, structure)
+        base = _isl_org_float32(contestants)
+        rows += [_row(structure, c, base, flops, measured[c.precision]) for c in contestants]
         _print(rows, structure)
         del contestants
     for dtype, values in rates.items():
@@ -198,7 +198,18 @@ def _seconds(call: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def _row(structure: str, contestant: Contestant, flops: int, rates: list[float]) -> dict[str, Any]:
+def _isl_org_float32(contestants: list[Contestant]) -> Contestant | None:
+    """Beside whom all are put, if he is there."""
+    return next((c for c in contestants if (c.name, c.precision) == ("isl-org", "float32")), None)
+
+
+def _row(
+    structure: str,
+    contestant: Contestant,
+    base: Contestant | None,
+    flops: int,
+    rates: list[float],
+) -> dict[str, Any]:
     p50 = statistics.median(contestant.seconds)
     ordered = sorted(contestant.seconds)
     p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
@@ -208,22 +219,18 @@ def _row(structure: str, contestant: Contestant, flops: int, rates: list[float])
         "precision": contestant.precision,
         "p50_ms": 1e3 * p50,
         "p95_ms": 1e3 * p95,
-        # Each run beside the rate of its own round.
+        # Each run beside the rate, and the run of isl-org, of its own round.
         "share_of_matrix_rate": statistics.median(
             flops / seconds / rate for seconds, rate in zip(contestant.seconds, rates, strict=True)
         ),
+        "times_isl_org_float32": None
+        if base is None
+        else statistics.median(
+            reference / seconds
+            for reference, seconds in zip(base.seconds, contestant.seconds, strict=True)
+        ),
         "memory_mib": contestant.memory_mib,
     }
-
-
-def _add_ratios(rows: list[dict[str, Any]], structure: str) -> None:
-    """How many times faster than isl-org's float32, else than the slowest row, a row is."""
-    ours = [row for row in rows if row["model"] == structure]
-    base = next(
-        (r for r in ours if r["implementation"] == "isl-org" and r["precision"] == "float32"), None
-    )
-    for row in ours:
-        row["times_isl_org_float32"] = base["p50_ms"] / row["p50_ms"] if base else None
 
 
 def _print(rows: list[dict[str, Any]], structure: str) -> None:
