@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +66,7 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fit, write, and say what came of it; returns 0."""
     from dpt_ros.bags.dataset import Dataset
-    from dpt_ros.cli.options import read_settings
+    from dpt_ros.cli.options import read_settings, writable
     from dpt_ros.cli.predict import load_predictor
     from dpt_ros.geometry.calibration import save_calibration
     from dpt_ros.training.fit import fit_dataset
@@ -76,11 +75,11 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.training.state import write_json
 
     settings = read_settings(options, FitSettings)
-    options.out = _writable("out", options.out)
+    options.out = writable("out", options.out)
     options.report = _report_path(options)
     for name in ("report", "json"):
         if text := getattr(options, name):
-            setattr(options, name, _writable(name, text))
+            setattr(options, name, writable(name, text))
     dataset = Dataset(options.dataset)
     predictor = load_predictor(options)
     result = fit_dataset(predictor, dataset, settings, progress=_progress)
@@ -113,25 +112,6 @@ def _report_path(options: argparse.Namespace) -> str:
     if page == Path(options.out):
         page = page.with_suffix(".report.html")
     return options.report or str(page)
-
-
-def _writable(option: str, text: str) -> str:
-    """A result's path with ~ expanded; told before the long part if it cannot be written."""
-    path = Path(text).expanduser()
-    folder = path.absolute().parent
-    if path.is_dir():
-        raise IsADirectoryError(f"--{option} {text}: is a folder; name a file in it")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--{option} {text}: its folder does not exist; make it first")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise PermissionError(
-            f"--{option} {text}: {folder} cannot be written ({error.strerror}); name a file in "
-            "another folder"
-        ) from error
-    return str(path)
 
 
 def _say(result: FitResult) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -92,3 +94,30 @@ def playback_rate(text: str) -> float:
     if not 0.01 <= rate <= 100.0:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 0.01 to 100")
     return rate
+
+
+def writable(option: str, text: str) -> str:
+    """A result's path with ~ expanded, looked at before the long part that makes the result.
+
+    Args:
+        option: its name without dashes, for the message.
+        text: the path.
+
+    Raises:
+        OSError: it is a folder, or lies in one that is not there or cannot be written.
+    """
+    path = Path(text).expanduser()
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise IsADirectoryError(f"--{option} {text}: is a folder; name a file in it")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--{option} {text}: its folder does not exist; make it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"--{option} {text}: {folder} cannot be written ({error.strerror}); name a file in "
+            "another folder"
+        ) from error
+    return str(path)

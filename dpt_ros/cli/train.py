@@ -57,11 +57,13 @@ def run(options: argparse.Namespace) -> int:
     """Train and say what came of it; returns 0."""
     from pathlib import Path
 
-    from dpt_ros.cli.options import read_settings
+    from dpt_ros.cli.options import read_settings, writable
     from dpt_ros.training.run import command_line, train
     from dpt_ros.training.settings import TrainSettings
     from dpt_ros.training.state import write_json
 
+    if options.json:
+        options.json = writable("json", options.json)
     result = train(
         options.datasets,
         options.init,

@@ -36,7 +36,7 @@ class FiniteCheck:
     """
 
     def __init__(self, inverse_depth: Tensor) -> None:
-        ends = torch.stack(torch.aminmax(inverse_depth))  # NaN if one is; one pass over the values
+        ends = _ends(inverse_depth)
         if ends.device.type == "cuda":
             ends = torch.empty_like(ends, device="cpu", pin_memory=True).copy_(
                 ends, non_blocking=True
@@ -48,6 +48,11 @@ class FiniteCheck:
         return bool(self._ends.isfinite().all())
 
 
+def is_finite(inverse_depth: Tensor) -> bool:
+    """Whether all of a network's output, of any shape, is numbers; waits for the device."""
+    return bool(_ends(inverse_depth).isfinite().all())
+
+
 def not_finite_message(precision: str) -> str:
     """What to tell of an output that is not finite."""
     remedy = (
@@ -56,6 +61,11 @@ def not_finite_message(precision: str) -> str:
         else "use precision:=float32"
     )
     return f"the network's output is not finite in {precision}; {remedy}"
+
+
+def _ends(values: Tensor) -> Tensor:
+    """The smallest and the largest, or NaN if one is, [2]; one pass over the values."""
+    return torch.stack(torch.aminmax(values))
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -22,7 +22,7 @@ from dpt_ros.inference.device import (
     full_float32,
 )
 from dpt_ros.inference.identity import card_for, metric_scale_shift, weights_sha256
-from dpt_ros.inference.overflow import refuse_large_weights
+from dpt_ros.inference.overflow import is_finite, not_finite_message, refuse_large_weights
 from dpt_ros.inference.packed_linear import pack_linear_layers
 from dpt_ros.model.cards import InputSpec, ModelCard, load_card
 from dpt_ros.model.checkpoints import load_checkpoint
@@ -151,7 +151,7 @@ class DepthPredictor:
         Raises:
             TypeError: neither array nor tensor.
             ValueError: another shape or type.
-            InferenceError: the network failed.
+            InferenceError: the network failed, or gave what is no number.
         """
         if not isinstance(rgb, (np.ndarray, Tensor)):
             raise TypeError(f"rgb: got {type(rgb).__name__}, expected an array or a tensor")
@@ -163,6 +163,8 @@ class DepthPredictor:
             )
         images = as_tensor(rgb) if isinstance(rgb, np.ndarray) else rgb
         result = self.infer(images if images.ndim == 4 else images[None])
+        if not is_finite(result):
+            raise InferenceError(not_finite_message(self.precision))
         result = result if images.ndim == 4 else result[0]
         if isinstance(rgb, np.ndarray):
             return result.cpu().numpy()

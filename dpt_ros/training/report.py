@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from dpt_ros.bags.dataset import DatasetError
-from dpt_ros.inference import DepthPredictor
+from dpt_ros.inference import DepthPredictor, InferenceError
 from dpt_ros.inference.colormap import ColormapSettings, color_range, colorize
 from dpt_ros.metrics import METRICS
 from dpt_ros.model.cards import ModelCard
@@ -21,6 +22,8 @@ from dpt_ros.report.figures import plot_style
 from dpt_ros.training.compare import CARD, DATA_SET
 from dpt_ros.training.split import Split, evenly_chosen
 from dpt_ros.training.start import Start
+
+_log = logging.getLogger(__name__)
 
 Picture = tuple[NDArray[np.uint8], str]
 
@@ -89,7 +92,11 @@ def example_pictures(
     seen: list[list[NDArray[np.uint8]]] = []
     for model, card in ((start.model, start.card), trained):
         predictor = DepthPredictor(copy.deepcopy(model), card, device=device, precision="float32")
-        seen.append([_colored(predictor.predict(sample.rgb)) for sample in samples])
+        try:
+            seen.append([_colored(predictor.predict(sample.rgb)) for sample in samples])
+        except InferenceError as error:
+            _log.warning("no example pictures in the report: %s", error)
+            return []
     pictures: list[Picture] = []
     for number, sample in enumerate(samples):
         pictures += [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dpt_ros.bags.dataset import Dataset, DatasetError, Sample
 from dpt_ros.config import ConfigError
 from dpt_ros.geometry.scale_shift import ScaleShift
-from dpt_ros.inference import DepthPredictor
+from dpt_ros.inference import DepthPredictor, InferenceError
 from dpt_ros.inference.identity import weights_sha256
 from dpt_ros.model.cards import InputSpec, ModelCard, OutputSpec, list_cards, load_card
 from dpt_ros.model.checkpoints import find_configuration, load_checkpoint, read_card
@@ -133,7 +133,11 @@ def _average_fit(
     pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
     for sample in shown(_readable(datasets, chosen), "first scale and shift", len(chosen)):
         places = truth_pixels(sample.depth_m)
-        inverse_depth: NDArray[Any] = predictor.predict(sample.rgb)
+        try:
+            inverse_depth: NDArray[Any] = predictor.predict(sample.rgb)
+        except InferenceError as error:
+            _log.warning("a sample is left out: %s", error)
+            continue
         pairs.append((inverse_depth.reshape(-1)[places], sample.depth_m.reshape(-1)[places]))
     scale_shift, left_out, reason = average_fit(pairs)
     if left_out:

@@ -249,13 +249,24 @@ def test_a_node_that_dies_leaves_what_was_scored(tmp_path, recordings, model, mo
                 child.kill()
         return frame(played, *others)
 
+    def read_on(truth: Any) -> None:
+        raise AssertionError("the rest of a broken-off replay's bag is read")
+
     monkeypatch.setattr(replay, "_frame", kill_after_two)
+    monkeypatch.setattr("dpt_ros.evaluation.truth.Truth.finish", read_on)
     arguments = ["replay", str(bag), *model.arguments, *model.calibration, "--lockstep"]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
     assert "the node ended with exit code -9" in capsys.readouterr().err
     values = read(tmp_path / "out" / "metrics.json")
     assert "exit code -9" in values["partial"]
     assert values["frames_scored"] == 2 and result(values, "calibration")["frames"] == 2
+
+
+@pytest.mark.parametrize("option", ["--json", "--foxglove"])
+def test_what_cannot_be_written_is_told_before_a_node_starts(tmp_path, option, capsys):
+    place = str(tmp_path / "none" / "file.mcap")
+    assert main(["replay", "no.bag", option, place, "--out", str(tmp_path / "out")]) == 1
+    assert f"{option} {place}: its folder does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

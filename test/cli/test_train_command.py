@@ -53,6 +53,13 @@ def words_of(world, out, *more):
     ]
 
 
+def test_a_json_that_cannot_be_written_is_told_before_the_training(world, tmp_path, capsys):
+    place = str(tmp_path / "none" / "result.json")
+    assert main(words_of(world, tmp_path / "out", "--json", place)) == 1
+    assert f"--json {place}: its folder does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_command_killed_at_five_random_moments_ends_with_the_same_weights(world, tmp_path):
     """Whatever it is doing: beginning, learning, writing a checkpoint, ending."""
     words = words_of(world, "", "--mode", "metric")  # whose end is quick: no fit follows

@@ -271,6 +271,21 @@ def test_float32_is_not_rounded_in_the_network(monkeypatch: pytest.MonkeyPatch):
     assert seen == [False]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_output_that_is_not_finite_is_told(
+    predictor: DepthPredictor, monkeypatch: pytest.MonkeyPatch, value: float
+):
+    def spoiled(x: torch.Tensor) -> torch.Tensor:
+        output = torch.ones_like(x[:, 0])
+        output[0, 3, 4] = value
+        return output
+
+    monkeypatch.setattr(predictor, "run_network", spoiled)
+    for rgb in (random_rgb(64, 96), torch.from_numpy(random_rgb(2, 64, 96))):
+        with pytest.raises(InferenceError, match="output is not finite in float32; the weights"):
+            predictor.predict(rgb)
+
+
 def test_an_error_of_another_kind_is_passed_on():
     predictor = DepthPredictor(make_model(), make_card(), device="cpu", precision="float32")
     predictor._network = Failing(predictor._network, KeyError("x"))  # type: ignore[arg-type]
