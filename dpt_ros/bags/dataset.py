@@ -58,9 +58,19 @@ __all__ = [
     "Sample",
     "SampleRecord",
     "sample_id",
+    "sizes_sha256",
 ]
 
 _PARTS = ".parts"
+
+
+def sizes_sha256(folder: Path, files: Iterable[str]) -> str:
+    """SHA-256 over the names and sizes of files in a folder; a missing one has the size 0."""
+    digest = hashlib.sha256()
+    for file in files:
+        path = folder / file
+        digest.update(f"{file} {path.stat().st_size if path.exists() else 0}\n".encode())
+    return digest.hexdigest()
 
 
 class Dataset:
@@ -98,6 +108,14 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over the lines of samples.jsonl, in the order of their ids."""
         return hashlib.sha256("".join(f"{x}\n" for x in self._lines.values()).encode()).hexdigest()
+
+    @functools.cached_property
+    def files_sha256(self) -> str:
+        """SHA-256 over the sizes of the samples' files: other pixels are packed to another size.
+
+        The fingerprint has no pixels: a data set that was built anew may have the same.
+        """
+        return sizes_sha256(self.folder, (f for r in self.records for f in (r.image, r.depth)))
 
     def __len__(self) -> int:
         return len(self.records)

@@ -143,11 +143,17 @@ class Source:
     def _pictures(self) -> Iterator[Picture]:
         import cv2
 
+        from dpt_ros.messages.compressed import is_cut_off_jpeg
+
         how = cv2.IMREAD_COLOR
         if self._camera_info is not None:  # it is of the sensor's picture, not of a turned one
             how |= cv2.IMREAD_IGNORE_ORIENTATION
         for path in self._files:
-            bgr = cv2.imread(str(path), how)
+            data = np.fromfile(path, np.uint8)
+            if is_cut_off_jpeg(data):
+                self.skipped.append(f"{path.name}: is a JPEG that was cut off")
+                continue
+            bgr = cv2.imdecode(data, how) if data.size else None
             if bgr is None:
                 self.skipped.append(f"{path.name}: is not a picture that OpenCV can decode")
                 continue

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dpt_ros.bags.dataset import Dataset, DatasetError, SampleRecord
+from dpt_ros.bags.dataset import Dataset, DatasetError, SampleRecord, sizes_sha256
 from dpt_ros.evaluation.alignment import Known
 from dpt_ros.evaluation.baseline import GRID, MeanInverseDepth
 from dpt_ros.evaluation.known import KnownMetres
-from dpt_ros.evaluation.predictions import KeptPredictions, Runs, configuration_of, sizes_sha256
+from dpt_ros.evaluation.predictions import KeptPredictions, Runs, configuration_of
 from dpt_ros.evaluation.recordings import read_truth
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.scale_shift import ScaleShift
@@ -172,7 +172,7 @@ class BaselineModel:
             "baseline": "mean",
             "grid": list(GRID),
             "dataset": training.fingerprint,
-            "truth": sizes_sha256(training, (record.depth for record in training.records)),
+            "truth": sizes_sha256(training.folder, (record.depth for record in training.records)),
         }
         kept = KeptPredictions(keep, "baseline", configuration)
         grid = kept.read("mean", GRID)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from dpt_ros import __version__
-from dpt_ros.bags.dataset import Dataset
+from dpt_ros.bags.dataset import Dataset, sizes_sha256
 from dpt_ros.bags.dataset_format import write_atomically
 from dpt_ros.inference.identity import ModelIdentity
 
@@ -126,19 +126,7 @@ def configuration_of(identity: ModelIdentity, runs: Runs, dataset: Dataset) -> d
         "network_sizes": {f"{w}x{h}": list(identity.network_size(h, w)) for h, w in sizes},
         **asdict(runs),
         "dataset": dataset.fingerprint,
-        "pictures": sizes_sha256(dataset, (record.image for record in dataset.records)),
+        "pictures": sizes_sha256(dataset.folder, (record.image for record in dataset.records)),
         "dpt_ros": __version__,
         "torch": torch.__version__,
     }
-
-
-def sizes_sha256(dataset: Dataset, files: Iterable[str]) -> str:
-    """Of the sizes of picture files, or of depth files: other pixels are packed to another size.
-
-    The list of samples has no pixels, so that a data set made anew may have the same list.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        path = dataset.folder / file
-        digest.update(f"{file} {path.stat().st_size if path.exists() else 0}\n".encode())
-    return digest.hexdigest()

@@ -59,7 +59,11 @@ def _decode(data: NDArray[np.uint8], message_format: str) -> NDArray[Any]:
         raise MessageError(
             f"the compressed image {message_format!r} has no data: check the camera's driver"
         )
-    _check_complete(data, message_format)
+    if is_cut_off_jpeg(data):
+        raise MessageError(
+            f"the compressed image {message_format!r} of {len(data)} bytes is a JPEG without its "
+            "end: the message was cut off; check the sender and the network"
+        )
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(data, flags)
@@ -77,13 +81,10 @@ def _decode(data: NDArray[np.uint8], message_format: str) -> NDArray[Any]:
     return pixels
 
 
-def _check_complete(data: NDArray[np.uint8], message_format: str) -> None:
-    """Refuse a cut-off JPEG, whose missing rows some OpenCV releases fill with grey."""
+def is_cut_off_jpeg(data: NDArray[np.uint8]) -> bool:
+    """Whether bytes [N] are a JPEG without its end, whose missing rows OpenCV fills with grey."""
     if data[:2].tobytes() != _JPEG_START or data[-2:].tobytes() == _JPEG_END:
-        return
+        return False
     stream = data.tobytes()
-    if stream.rfind(_JPEG_END) < stream.rfind(_JPEG_SCAN):  # also where an EXIF thumbnail ended
-        raise MessageError(
-            f"the compressed image {message_format!r} of {len(data)} bytes is a JPEG without its "
-            "end: the message was cut off; check the sender and the network"
-        )
+    # An end before the last scan is that of an EXIF thumbnail.
+    return stream.rfind(_JPEG_END) < stream.rfind(_JPEG_SCAN)

@@ -204,7 +204,8 @@ def _shown(value: Any) -> str:
             return f"{float(value):g}"
         if not 1e-4 <= size < 1e7:
             return f"{float(value):.3e}"
-        decimals = min(4, max(0, 3 - math.floor(math.log10(size))))
+        first = math.floor(math.log10(size))
+        decimals = max(0, 3 - first) if first < -1 else min(4, max(0, 3 - first))
         return f"{float(value):,.{decimals}f}"
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return f"{int(value):,}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,7 @@ def build_dataset(
     Raises:
         DatasetError: the folder holds something else.
         ValueError: scenes or jobs below 1.
+        RuntimeError: a process was ended from outside.
     """
     if scenes < 1 or jobs < 1:
         raise ValueError(f"got {scenes} scenes and {jobs} jobs, expected at least 1 of each")
@@ -94,8 +97,17 @@ def build_dataset(
         return
     # Spawned, not forked: a fork of a process with torch's threads can hang.
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(jobs, len(tasks)), _use_one_thread) as pool:
-        yield from pool.imap_unordered(_write_scene, tasks)
+    pool = ProcessPoolExecutor(min(jobs, len(tasks)), context, _use_one_thread)
+    try:
+        for done in as_completed([pool.submit(_write_scene, task) for task in tasks]):
+            yield done.result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"a process that rendered was ended from outside, for want of memory perhaps; what is "
+            f"finished is in {folder}: run the same command again, with fewer jobs than {jobs}"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def scene_samples(

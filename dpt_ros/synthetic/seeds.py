@@ -13,17 +13,17 @@ def split_seed(seed: int, split: str, index: int) -> np.random.SeedSequence:
     """The seed of scene `index` of a split: no two (seed, split, index) share a stream.
 
     Args:
-        seed: the user's seed, 0 or more.
+        seed: the user's seed, 0 to 2**32 - 1: NumPy would read a larger one as two numbers.
         split: one of SPLITS.
         index: number of the scene within the split, 0 or more.
 
     Raises:
-        ValueError: an unknown split, or a negative number.
+        ValueError: an unknown split, or a number out of range.
     """
     if split not in _STREAM:
         raise ValueError(f"got split {split!r}, expected one of {', '.join(SPLITS)}")
-    if seed < 0 or index < 0:
-        raise ValueError(f"got seed {seed} and scene {index}, expected numbers of 0 or more")
+    if not (0 <= seed < 2**32 and 0 <= index < 2**32):
+        raise ValueError(f"got seed {seed} and scene {index}, expected 0 to {2**32 - 1}")
     return np.random.SeedSequence((_STREAM[split], seed, index))
 
 

@@ -15,7 +15,7 @@ class SyntheticSettings:
     """What a rendered data set holds."""
 
     split: str = setting("train", "Stream of seeds; no two share a scene.", choices=SPLITS)
-    seed: int = setting(0, "Another seed is another world.", minimum=0)
+    seed: int = setting(0, "Another seed is another world.", minimum=0, maximum=2**32 - 1)
     kind: str = setting("all", "Kind of scene.", choices=("all", *KINDS))
     frames_per_scene: int = setting(12, "Pictures of each scene.", minimum=1)
     far_m: float = setting(
@@ -76,7 +76,7 @@ class BagSettings:
     """What a recorded drive holds."""
 
     kind: str = setting("street", "Kind of scene.", choices=KINDS)
-    seed: int = setting(0, "Another seed is another world.", minimum=0)
+    seed: int = setting(0, "Another seed is another world.", minimum=0, maximum=2**32 - 1)
     split: str = setting("test", "Stream of seeds; no two share a scene.", choices=SPLITS)
     seconds: float = setting(20.0, "Length of the drive.", unit="s", minimum=0.1, maximum=3600.0)
     rate: float = setting(10.0, "Pictures a second.", unit="Hz", minimum=0.1, maximum=100.0)

@@ -29,7 +29,7 @@ from dpt_ros.training.processes import make_accelerator, require_agreement
 from dpt_ros.training.refit import fit_again
 from dpt_ros.training.report import example_pictures, make_report
 from dpt_ros.training.samples import TrainingSamples, common_crop
-from dpt_ros.training.settings import AugmentSettings, TrainSettings
+from dpt_ros.training.settings import TrainSettings
 from dpt_ros.training.split import Split, sources_of, split_sources
 from dpt_ros.training.start import Start, load_start, metric_card, start_metres
 from dpt_ros.training.state import Progress, RunFolder, write_json
@@ -140,8 +140,8 @@ def _prepare(
     transform = InputTransform(start.card.input)
     everything = [*split.training, *split.validation]
     crop = common_crop(everything, transform, (start.card.input.height, start.card.input.width))
-    density = measure_density(everything, settings.minimum_points)
-    is_dense = density.is_dense
+    density = measure_density(split.training, settings.minimum_points)
+    is_dense = density.is_dense  # what is held out must not change what is learned
     steps = _steps(split, settings)
     description = _describe(split, start, settings, init, steps, crop, is_dense=is_dense)
     with accelerator.main_process_first():
@@ -153,16 +153,22 @@ def _prepare(
     if why_off and loss.gradient > 0.0:
         _log.warning("gradient matching is off: %s", why_off)
 
-    def make(datasets: list[Dataset], augment: AugmentSettings) -> TrainingSamples:
+    def make(datasets: list[Dataset], *, is_dense: bool) -> TrainingSamples:
+        varied = settings.augment
         return TrainingSamples(
-            datasets, transform, crop, is_dense=is_dense, augment=augment, seed=settings.seed
+            datasets, transform, crop, is_dense=is_dense, augment=varied, seed=settings.seed
         )
+
+    validation = None
+    if held_out := split.validation:
+        is_as_dense = is_dense and measure_density(held_out, settings.minimum_points).is_dense
+        validation = make(held_out, is_dense=is_as_dense)
 
     return Run(
         split,
         Objective(loss, scale_shift),
-        make(split.training, settings.augment),
-        make(split.validation, settings.augment) if split.validation else None,
+        make(split.training, is_dense=is_dense),
+        validation,
         steps,
         scale_shift,
         density,
@@ -199,6 +205,7 @@ def _describe_data(datasets: Sequence[Dataset]) -> list[dict[str, Any]]:
         {
             "name": dataset.folder.name,
             "fingerprint": dataset.fingerprint,
+            "files": dataset.files_sha256,
             "samples": len(dataset),
             "sources": sources_of(dataset),
         }

@@ -73,9 +73,16 @@ def folder_named(validation: str, datasets: Sequence[Dataset]) -> Path | None:
 
 
 def _refuse_shared(split: Split, option: str) -> None:
-    """Refuse a source on both sides: of the same folder, or of recordings from the same path."""
-    training = {home for dataset in split.training for home in _homes(dataset)}
-    both = {home[-1] for data in split.validation for home in _homes(data) if home in training}
+    """Refuse a source on both sides: of the same folder, recording or rendered scene."""
+    training = {
+        home for data in split.training for each in sources_of(data) for home in _homes(data, each)
+    }
+    both = {
+        name
+        for data in split.validation
+        for name in sources_of(data)
+        if not training.isdisjoint(_homes(data, name))
+    }
     if both:
         raise ConfigError(
             f"both learned from and held out: {', '.join(sorted(both)[:5])}; name each data set "
@@ -83,12 +90,21 @@ def _refuse_shared(split: Split, option: str) -> None:
         )
 
 
-def _homes(dataset: Dataset) -> list[tuple[str, str]]:
-    """Where each source comes from, and its name."""
-    folder = str(dataset.folder.resolve())
-    homes = [(folder, name) for name in sources_of(dataset)]
-    paths = ((str(dataset.sources[name].get("path", "")), name) for name in sources_of(dataset))
-    return homes + [home for home in paths if Path(home[0]).is_absolute()]
+def _homes(dataset: Dataset, name: str) -> set[tuple[str, str]]:
+    """By what a source is known to be the same as another: any of these."""
+    info = dataset.sources[name]
+    homes = {_folder_home(dataset, name)}
+    if Path(path := str(info.get("path", ""))).is_absolute():
+        homes.add((path, name))
+    if recording := str(info.get("storage_sha256", "")):
+        homes.add((recording, ""))
+    if dataset.options.get("kind") == "synthetic":
+        homes.add(("synthetic", name))  # which says split, seed, number and kind
+    return homes
+
+
+def _folder_home(dataset: Dataset, name: str) -> tuple[str, str]:
+    return (str(dataset.folder.resolve()), name)
 
 
 def _split_share(datasets: Sequence[Dataset], share: float, seed: int, option: str) -> Split:
@@ -96,7 +112,7 @@ def _split_share(datasets: Sequence[Dataset], share: float, seed: int, option: s
         raise ConfigError(f"{option}: got {share:g}, expected a share from 0 to below 1")
     if share == 0.0:
         return Split(list(datasets), why_no_validation=f"--{option} 0 asks for it")
-    every = [(which, name) for which, data in enumerate(datasets) for name in sources_of(data)]
+    every = _alike(datasets)
     if len(every) < 2:
         reason = (
             "there is a single source, and its pictures are too alike to judge by; name another "
@@ -105,8 +121,24 @@ def _split_share(datasets: Sequence[Dataset], share: float, seed: int, option: s
         return Split(list(datasets), why_no_validation=reason)
     count = min(len(every) - 1, max(1, round(share * len(every))))
     order = np.random.default_rng((seed, len(every))).permutation(len(every))
-    held_out = {every[place] for place in order[:count]}
+    held_out = {source for place in order[:count] for source in every[place]}
     return _divide(datasets, held_out)
+
+
+def _alike(datasets: Sequence[Dataset]) -> list[list[tuple[int, str]]]:
+    """Sources (data set, name) in groups that a split keeps together: of one recording or scene."""
+    groups: list[list[tuple[int, str]]] = []
+    known: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for which, data in enumerate(datasets):
+        for name in sources_of(data):
+            # A data set that is named twice is no second recording: that is refused.
+            homes = _homes(data, name) - {_folder_home(data, name)}
+            group = next((known[home] for home in homes if home in known), None)
+            if group is None:
+                groups.append(group := [])
+            group.append((which, name))
+            known.update(dict.fromkeys(homes, group))
+    return groups
 
 
 def _split_named(datasets: Sequence[Dataset], names: str, option: str) -> Split:

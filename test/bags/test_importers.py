@@ -116,6 +116,32 @@ def test_kitti_raw_with_gaps(raw, tmp_path):
     }
 
 
+def test_an_empty_line_of_stamps_stands_for_a_missing_scan(raw, tmp_path):
+    for index in (2, 3):
+        write_picture(raw / f"image_02/data/{index:010d}.png")
+        write_scan(raw / f"velodyne_points/data/{index:010d}.bin")
+    (raw / "velodyne_points/data/0000000001.bin").unlink()
+    stamps = [f"2011-09-26 13:02:25.{tenth}64389445\n" for tenth in range(4)]
+    (raw / "image_02/timestamps.txt").write_text("".join(stamps))
+    (raw / "velodyne_points/timestamps.txt").write_text("".join([stamps[0], "\n", *stamps[2:]]))
+    (source,) = find_kitti(raw, 2, KEEP_ALL, min_points=1)
+    dataset, info = imported(source, tmp_path / "set")
+    assert [record.gap_ns for record in dataset.records] == [0, 0, 0]
+    assert info["rejected"] == {"scan without a time stamp": 1}
+
+
+@pytest.mark.parametrize("told", ["S_rect_02: 6.0e+01 2.0e+01\n", ""])
+def test_kitti_pictures_of_another_size_are_rejected(raw, tmp_path, told):
+    calibration = raw.parent / "calib_cam_to_cam.txt"
+    calibration.write_text(calibration.read_text() + told)
+    half = np.zeros((10, 30, 3), np.uint8)
+    cv2.imwrite(str(raw / "image_02/data/0000000001.png"), half)
+    (source,) = find_kitti(raw, 2, KEEP_ALL, min_points=1)
+    dataset, info = imported(source, tmp_path / "set")
+    assert len(dataset) == 1
+    assert info["rejected"] == {"picture of another size than the calibration's": 1}
+
+
 def test_kitti_object(tmp_path):
     half = tmp_path / "object" / "training"
     for index in (0, 3):
@@ -170,6 +196,18 @@ def test_a_folder_of_pictures_and_depth(tmp_path):
     assert (depth_m[1:] == np.float32(2.5)).all()
     assert dataset[0].camera == CAMERA
     assert info["calibration"]["depth_scale_m"] == 0.001
+
+
+def test_a_picture_that_was_cut_off_is_rejected(tmp_path):
+    write_folder(tmp_path / "room", ["a", "b"])
+    noise = np.random.default_rng(0).integers(0, 256, (20, 60, 3), np.uint8)
+    whole = cv2.imencode(".jpg", noise)[1].tobytes()
+    for name, end in (("a", len(whole) // 2), ("b", len(whole))):
+        (tmp_path / f"room/images/{name}.png").unlink()
+        (tmp_path / f"room/images/{name}.jpg").write_bytes(whole[:end])
+    dataset, info = imported(find_folder(tmp_path / "room", CAMERA, 0.001), tmp_path / "set")
+    assert len(dataset) == 1
+    assert list(info["examples"].values()) == ["a.jpg"]
 
 
 def test_names_that_are_stamps_are_kept(tmp_path):

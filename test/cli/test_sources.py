@@ -38,13 +38,18 @@ def test_a_folder_gives_its_pictures_in_order_and_names_what_it_skips(tmp_path, 
     write(tmp_path / "b.png", rgb[::-1])
     write(tmp_path / "a.png", rgb)
     (tmp_path / "c.png").write_bytes(b"not a picture")
+    whole = cv2.imencode(".jpg", rgb)[1].tobytes()
+    (tmp_path / "d.jpg").write_bytes(whole[: 3 * len(whole) // 4])
     (tmp_path / "notes.txt").write_text("x")
     source = Source(tmp_path)
     pictures = list(source)
-    assert source.kind == "folder" and source.count() == 3
+    assert source.kind == "folder" and source.count() == 4
     assert [picture.name for picture in pictures] == ["a", "b"]
     assert np.array_equal(pictures[0].rgb, rgb) and pictures[0].camera is None
-    assert source.skipped == ["c.png: is not a picture that OpenCV can decode"]
+    assert source.skipped == [
+        "c.png: is not a picture that OpenCV can decode",
+        "d.jpg: is a JPEG that was cut off",
+    ]
 
 
 def test_a_camera_file_describes_the_raw_picture_or_the_rectified_one(tmp_path, rgb):

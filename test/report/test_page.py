@@ -130,8 +130,11 @@ def test_tables_round_mark_the_best_and_show_what_is_missing():
     assert parsed.best == ["0.1250"]  # one number alone in delta1 is no competition
     assert {"0.2500", "0.8125", "1,200", "\N{EN DASH}"} <= set(parsed.texts)
     page = Page("numbers")
-    page.table(["value"], [[value] for value in (12.3456, 123456.7, 1e-6, 0.0, float("nan"), 3)])
-    assert {"12.35", "123,457", "1.000e-06", "0", "\N{EN DASH}", "3"} <= set(
+    page.table(
+        ["value"],
+        [[value] for value in (12.3456, 123456.7, 1e-6, 0.000213456, 0.0, float("nan"), 3)],
+    )
+    assert {"12.35", "123,457", "1.000e-06", "0.0002135", "0", "\N{EN DASH}", "3"} <= set(
         Parsed(page.html()).texts
     )
 

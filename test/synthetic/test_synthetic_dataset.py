@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import psutil
 import pytest
 
 from dpt_ros.bags.dataset import Dataset, DatasetError
@@ -47,6 +48,20 @@ def test_two_processes_make_the_same_as_one(tmp_path):
     assert one.fingerprint == two.fingerprint
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a.rgb, b.rgb)
+
+
+def test_a_process_that_is_killed_is_told_and_finished_scenes_stay(tmp_path):
+    made = build_dataset(tmp_path, FEW, CAMERA, 8, jobs=2)
+    first = next(made)
+    for child in psutil.Process().children(recursive=True):
+        if "spawn_main" in " ".join(child.cmdline()):
+            child.kill()
+    with pytest.raises(RuntimeError, match="ended from outside.*run the same command again"):
+        list(made)
+    kept = set(Dataset(tmp_path).sources)
+    assert first in kept and len(kept) < 8
+    assert len(list(build_dataset(tmp_path, FEW, CAMERA, 8))) == 8
+    assert len(Dataset(tmp_path)) == 16
 
 
 def test_splits_and_seeds_show_different_scenes():

@@ -49,6 +49,8 @@ def test_wrong_kind_split_and_seed_are_refused_with_the_right_ones():
         make_scene("room", -1)
     with pytest.raises(ValueError, match="-2"):
         split_seed(-2, "test", 0)
+    with pytest.raises(ValueError, match="4294967296"):  # would be the numbers 0 and 1
+        split_seed(2**32, "test", 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

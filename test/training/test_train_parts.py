@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpt_ros.bags.dataset import Dataset
+from dpt_ros.bags.dataset import Dataset, DatasetWriter, sample_id
 from dpt_ros.config import ConfigError
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.model import create_model
@@ -134,6 +135,37 @@ def test_a_source_is_held_out_whatever_lies_in_the_working_directory(
     assert [sources_of(data) for data in split.validation] == [["day2"]]
     split = split_sources([dataset], "./day2", seed=0)
     assert [sources_of(data) for data in split.validation] == [["other"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "info", "names"),
+    [
+        ({"kind": "bags"}, {"path": "/other", "storage_sha256": "5c"}, ("drive", "the_same")),
+        ({"kind": "synthetic"}, {"path": "train_0_000000_room"}, ("train_0_000000_room",) * 2),
+    ],
+)
+def test_a_recording_or_a_scene_on_both_sides_is_refused(
+    tmp_path, dense_dataset, options, info, names
+):
+    """Whatever its folders are called: built from a copy, or rendered again."""
+    datasets = []
+    for number, name in enumerate(names):
+        folder = tmp_path / str(number)
+        with DatasetWriter(folder, dense=True, options=options) as writer:
+            sample = dense_dataset[0]
+            writer.add(dataclasses.replace(sample, id=sample_id(name, 0), source=name, stamp_ns=0))
+            path = info["path"] + str(number) if info["path"][0] == "/" else info["path"]
+            writer.finish_source(name, {**info, "path": path})
+        datasets.append(Dataset(folder))
+    with pytest.raises(ConfigError, match=f"both learned from and held out: {names[1]}"):
+        split_sources(datasets[:1], str(datasets[1].folder), seed=0)
+    for seed in range(4):  # a share takes them together
+        split = split_sources([*datasets, dense_dataset], "0.5", seed=seed)
+        sides = [
+            {str(data.folder) for data in side} & {str(data.folder) for data in datasets}
+            for side in (split.training, split.validation)
+        ]
+        assert sorted(map(len, sides)) == [0, 2]
 
 
 @pytest.mark.parametrize("nothing", ["", " ", ",", " , "])

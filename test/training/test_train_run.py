@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from nano_runs import (
@@ -135,6 +137,34 @@ def test_another_run_does_not_go_on_in_the_folder(undisturbed, dense_dataset, na
     out, _ = undisturbed
     with pytest.raises(TrainingError, match=r"settings\.seed 0, not 5"):
         run(dense_dataset, nano_card, out, dataclasses.replace(SETTINGS, seed=5))
+
+
+def test_a_run_does_not_go_on_with_other_pictures(tmp_path, write_dataset, nano_card):
+    """The list of samples is the same where a data set was built anew with another camera."""
+    folder = write_dataset(tmp_path / "data")
+    settings = dataclasses.replace(METRIC, steps=2)
+    run(folder, nano_card, tmp_path / "run", settings)
+    (tmp_path / "run" / "result.json").unlink()
+    picture = next((folder / "images").rglob("*.png"))
+    cv2.imwrite(str(picture), np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(TrainingError, match=r"training\.0\.files '.*, not '"):
+        run(folder, nano_card, tmp_path / "run", settings)
+    begun = json.loads((tmp_path / "run" / "run.json").read_text())
+    for part in ("training", "validation"):  # as by a version that did not note it
+        for dataset in begun[part]:
+            del dataset["files"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(begun))
+    assert run(folder, nano_card, tmp_path / "run", settings)["steps"] == 2
+
+
+def test_what_is_held_out_does_not_change_what_is_learned(tmp_path, write_dataset, nano_card):
+    learned = write_dataset(tmp_path / "dense", ("a", "b"))
+    sparse = write_dataset(tmp_path / "sparse", ("c",), 4, (32, 32), dense=False)
+    settings = dataclasses.replace(SETTINGS, steps=2, validation=str(sparse))
+    result = run(learned, nano_card, tmp_path / "run", settings)
+    assert result["dense"] is True
+    assert result["gradient_matching"]["share_of_pictures"] == 1.0
+    assert result["progress"]["validations"][-1]["loss"] > 0.0
 
 
 @pytest.mark.parametrize("options", [{"accumulate": 2}, {"workers": 1, "save_every": 5}])

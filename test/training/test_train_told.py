@@ -150,7 +150,7 @@ def test_gradient_matching_is_off_where_the_manifest_alone_says_that_truth_is_de
     # A fifth of the pixels is known: about 0.4 pairs for each.
     assert told["pair_density"]["median"] == pytest.approx(0.4, abs=0.1)
     assert told["share_of_pictures"] == 0.0
-    assert "pairs of neighbours per pixel with truth in the sparsest of 8" in told["why_off"]
+    assert "pairs of neighbours per pixel with truth in the sparsest of 4" in told["why_off"]
     assert told["wrongly_dense"] == ["sparse"]
     assert "it is taken as sparse" in caplog.text
     assert scalars(tmp_path / "run")["training/gradient_share"][-1] == 0.0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dpt_ros.bags.dataset import DatasetWriter, Sample
 from dpt_ros.bags.overlay import draw_overlay
 from dpt_ros.bags.tally import Tally
+from dpt_ros.messages.compressed import is_cut_off_jpeg
 
 
 class ForeignDataError(ValueError):
@@ -82,9 +83,12 @@ def import_source(
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8] | None:
-    """A picture as uint8 [H, W, 3], as the sensor saw it; None where it can't be decoded.
+    """A picture as uint8 [H, W, 3], as the sensor saw it; None where it can't be decoded whole.
 
     An orientation noted in the file is not applied: camera and depth know nothing of it.
     """
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    data = np.fromfile(path, np.uint8)
+    if not data.size or is_cut_off_jpeg(data):
+        return None
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

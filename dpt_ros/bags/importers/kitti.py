@@ -5,7 +5,7 @@
              velodyne_points/data/0000000000.bin, velodyne_points/timestamps.txt
     object   training/image_2/000000.png, training/velodyne/000000.bin, training/calib/000000.txt
 
-Pictures are rectified. The scans of the synchronised raw drives are already motion-compensated.
+Pictures are rectified. Scans are taken as they are: no motion is compensated.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def _raw_source(
         velo[:3, 3] = _matrix(velo_to_cam, "T", (3,), drive.parent)
         rectify = _matrix(cam_to_cam, "R_rect_00", (3, 3), drive.parent)
         projection = _matrix(cam_to_cam, f"P_rect_{camera:02d}", (3, 4), drive.parent)
+        size = cam_to_cam.get(f"S_rect_{camera:02d}")
         picture_ns = _read_stamps(drive / f"image_{camera:02d}" / "timestamps.txt")
         scan_ns = _read_stamps(drive / "velodyne_points" / "timestamps.txt")
         for picture in pictures:
@@ -91,14 +92,17 @@ def _raw_source(
                 tally.reject("picture whose name is no number", picture.name)
                 continue
             index = int(picture.stem)
-            if index >= min(len(picture_ns), len(scan_ns)):
-                tally.reject("picture without a time stamp", picture.name)
+            stamps_ns = [at[index] if index < len(at) else None for at in (picture_ns, scan_ns)]
+            stamp_ns, scan_stamp_ns = stamps_ns
+            if stamp_ns is None or scan_stamp_ns is None:
+                which = "picture" if stamp_ns is None else "scan"
+                tally.reject(f"{which} without a time stamp", picture.name)
                 continue
             scan = drive / "velodyne_points" / "data" / f"{picture.stem}.bin"
-            gap_ns = abs(picture_ns[index] - scan_ns[index])
             sample = _sample(
-                (drive.name, picture_ns[index], gap_ns, picture, scan),
+                (drive.name, stamp_ns, abs(stamp_ns - scan_stamp_ns), picture, scan),
                 (projection, rectify, velo),
+                size,
                 settings,
                 min_points,
                 tally,
@@ -131,6 +135,7 @@ def _object_source(
             sample = _sample(
                 (name, int(picture.stem), 0, picture, scan),
                 (projection, rectify, velo),
+                None,
                 settings,
                 min_points,
                 tally,
@@ -144,20 +149,28 @@ def _object_source(
 def _sample(
     frame: tuple[str, int, int, Path, Path],
     calibration: tuple[_Matrix, _Matrix, _Matrix],
+    size: list[float] | None,
     settings: LidarSettings,
     min_points: int,
     tally: Tally,
 ) -> Sample | None:
-    """One picture and scan; None, counted, where there is none."""
+    """One picture and scan; None, counted, where there is none.
+
+    `size` is the (width, height) that the calibration was made for, where it says so.
+    """
     source, stamp_ns, gap_ns, picture, scan = frame
     rgb = read_rgb(picture)
     if rgb is None:
         tally.reject("picture that cannot be decoded", picture.name)
         return None
+    height, width = rgb.shape[:2]
+    if not _fits(calibration[0], size, width, height):
+        tally.reject("picture of another size than the calibration's", picture.name)
+        return None
     if not scan.is_file() or scan.stat().st_size % 16:
         tally.reject("picture without a whole scan", scan.name)
         return None
-    camera, transform = _camera_and_transform(calibration, rgb.shape[1], rgb.shape[0])
+    camera, transform = _camera_and_transform(calibration, width, height)
     points = np.fromfile(scan, "<f4").reshape(-1, 4)[:, :3]
     projection = project_scan(points, camera, transform, settings)
     count = int(np.isfinite(projection.depth_m).sum())
@@ -173,6 +186,16 @@ def _sample(
         return None
     identifier = sample_id(source, stamp_ns)
     return Sample(identifier, source, stamp_ns, rgb, projection.depth_m, camera, gap_ns)
+
+
+def _fits(projection: _Matrix, size: list[float] | None, width: int, height: int) -> bool:
+    """Whether a picture has the calibration's size; unknown, whether its middle is near P's."""
+    if size is not None:
+        return size == [width, height]
+    return all(
+        0.25 * side < centre < 0.75 * side
+        for side, centre in ((width, projection[0, 2]), (height, projection[1, 2]))
+    )
 
 
 def _camera_and_transform(
@@ -220,16 +243,22 @@ def _matrix(
     return np.array(numbers).reshape(shape)
 
 
-def _read_stamps(path: Path) -> list[int]:
-    """Lines such as "2011-09-26 13:02:25.964389445" -> nanoseconds, taken as UTC."""
+def _read_stamps(path: Path) -> list[int | None]:
+    """Lines such as "2011-09-26 13:02:25.964389445" -> nanoseconds, taken as UTC.
+
+    An empty line stands for a scan that is missing, as in some drives: None.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ForeignDataError(
             f"{path} cannot be read ({error}): unpack the whole drive"
         ) from error
-    stamps = []
-    for line in filter(None, map(str.strip, lines)):
+    stamps: list[int | None] = []
+    for line in map(str.strip, lines):
+        if not line:
+            stamps.append(None)
+            continue
         match = _STAMP.fullmatch(line)
         if match is None:
             raise ForeignDataError(f"{path}: got {line!r}, expected a date and time")
