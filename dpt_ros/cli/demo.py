@@ -28,8 +28,9 @@ bundled model's depth is scored while it drives. In the output folder then:
   points.ply      the node's points, in metres
 
 The model's weights are fetched when they are missing. In the output folder, for every picture:
-  NAME.png   the picture beside the node's colour map of inverse depth
-  NAME.ply   the node's points, in metres (with a camera and a calibration or a metric model)"""
+  NAME_demo.png   the picture beside the node's colour map of inverse depth
+  NAME_demo.ply   the node's points, in metres (with a camera and a calibration or metric model)"""
+_DRIVE = {"kind": "corridor", "seconds": 24.0, "rate": 4.0}
 _START_S = 180.0
 _ANSWER_S = 120.0
 _POINTS_S = 3.0
@@ -40,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     from dpt_ros.cli.options import add_settings
     from dpt_ros.cli.predict import add_source_options
     from dpt_ros.inference.settings import InferenceSettings
+    from dpt_ros.synthetic.settings import BagSettings
 
     parser = subparsers.add_parser(
         "demo",
@@ -65,18 +67,25 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         help="also write there what was measured: of the drive metrics and times, else times",
     )
-    drive = parser.add_argument_group("the synthetic drive")
-    drive.add_argument("--kind", default="corridor", help="room, corridor, street or yard")
-    drive.add_argument("--seed", type=int, default=0, help="another seed is another world")
-    drive.add_argument("--seconds", type=float, default=24.0, help="length (default: %(default)s)")
-    drive.add_argument("--rate", type=float, default=4.0, help="pictures a second (%(default)s)")
+    parser.add_argument(
+        "--force", action="store_true", help="write a drive's files into a folder that holds others"
+    )
+    add_settings(
+        parser.add_argument_group("the synthetic drive"),
+        BagSettings,
+        leave_out=("split", "storage", "compressed", "depth"),
+        defaults=_DRIVE,
+    )
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Drive, or play every picture through the node; 0, or 1 where nothing was answered."""
+    from dpt_ros.cli.options import writable
     from dpt_ros.inference.settings import InferenceSettings
 
+    if options.json:
+        options.json = writable("json", options.json)
     if options.input is None:
         from dpt_ros.cli.demo_drive import run_drive
 
@@ -121,12 +130,15 @@ def _run_pictures(options: argparse.Namespace) -> int:
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The node's parameters; fetches the model's weights where they are missing."""
+    from dpt_ros.geometry.calibration import load_calibration
     from dpt_ros.inference.metres import find_calibration
 
     checkpoint = options.checkpoint or weights_of(options.model)
     calibration = ""
     if options.calibration:
-        calibration = str(find_calibration(options.calibration, options.model).resolve())
+        path = find_calibration(options.calibration, options.model)
+        load_calibration(path)  # whose faults are told now, not once the node runs
+        calibration = str(path.resolve())
     return {
         "model": options.model,
         "checkpoint": str(Path(checkpoint).expanduser().resolve()),
@@ -190,13 +202,13 @@ def _write(picture: Picture, answers: dict[str, Any], out: Path) -> None:
     from dpt_ros.messages.decode import image_to_rgb
 
     both = np.concatenate([picture.rgb, image_to_rgb(answers["color"])], axis=1)
-    path = out / f"{picture.name}.png"
+    path = out / f"{picture.name}_demo.png"
     if not cv2.imwrite(str(path), cv2.cvtColor(both, cv2.COLOR_RGB2BGR)):
         raise OSError(f"{path}: could not be written")
     if "points" in answers:
         cloud = answers["points"]
         points = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
-        write_ply(out / f"{picture.name}.ply", points, "metres, camera frame")
+        write_ply(out / f"{picture.name}_demo.ply", points, "metres, camera frame")
 
 
 def _camera_report(report: dict[str, dict[str, str]]) -> dict[str, str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dpt_ros.ros.watcher import Watcher
 
 MODEL = "dpt_tiny"
+_OF_AN_INPUT = ("camera", "image_topic", "rectified")
 _WAIT_S = 240.0
 _STOP_S = 90.0
 _PERIOD_S = 1.0
@@ -29,8 +30,11 @@ def run_drive(options: argparse.Namespace) -> int:
     from dpt_ros.evaluation.output_folder import OutputFolder
     from dpt_ros.ros.node_process import isolate
 
+    if unused := [name for name in _OF_AN_INPUT if getattr(options, name) is not None]:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise ValueError(f"{names}: the drive has its own camera; name an input, or leave it out")
     parameters = _parameters(options)
-    folder = OutputFolder(options.out, force=True)
+    folder = OutputFolder(options.out, options.force or _is_of_a_drive(Path(options.out)))
     isolate()
     with folder:
         products = _Products(folder.work, round(options.seconds * options.rate))
@@ -47,6 +51,11 @@ def run_drive(options: argparse.Namespace) -> int:
     for name in sorted(path.name for path in folder.path.iterdir()):
         print(f"  {folder.path / name}")
     return 0 if products.count and not broken_off else 1
+
+
+def _is_of_a_drive(folder: Path) -> bool:
+    """Whether an earlier drive left its files there, which a new one replaces."""
+    return all((folder / name).is_file() for name in ("animation.webp", "timing.json"))
 
 
 def _has_scored(folder: Path) -> bool:
@@ -69,7 +78,8 @@ def _write_json(path: Path, folder: Path) -> None:
 
 def _remove_earlier(folder: Path) -> None:
     """Remove what an earlier drive left: another one may have fewer pictures, or no points."""
-    for pattern in ("depth/*_mm.png", "depth/*_color.png", "animation.webp", "points.ply"):
+    depth = "depth/[0-9][0-9][0-9][0-9]"
+    for pattern in (f"{depth}_mm.png", f"{depth}_color.png", "animation.webp", "points.ply"):
         for path in folder.glob(pattern):
             path.unlink()
 
@@ -78,22 +88,25 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     """What depth node and evaluator share; metres come from the bundled calibration if it fits."""
     from dpt_ros.cli.demo import weights_of
     from dpt_ros.config import share_folder
-    from dpt_ros.geometry.calibration import CalibrationError
+    from dpt_ros.geometry.calibration import CalibrationError, load_calibration
     from dpt_ros.inference.metres import find_calibration
 
     model = options.model or MODEL
     bundled = share_folder() / "models" / f"{model}.safetensors"
     checkpoint = options.checkpoint or (bundled if bundled.is_file() else weights_of(model))
-    calibration = options.calibration
-    if not calibration and not options.checkpoint:
+    calibration: Path | None = None
+    if options.calibration:
+        calibration = find_calibration(options.calibration, model)
+        load_calibration(calibration)  # whose faults are told now, not once the node runs
+    elif not options.checkpoint:
         with contextlib.suppress(CalibrationError):
-            calibration = str(find_calibration("bundled", model))
-    if not calibration:
+            calibration = find_calibration("bundled", model)
+    if calibration is None:
         print("no calibration: depth stays relative, and there are no points", file=sys.stderr)
     return {
         "model": model,
         "checkpoint": str(Path(checkpoint).expanduser().resolve()),
-        "calibration": str(Path(calibration).resolve()) if calibration else "",
+        "calibration": str(calibration.resolve()) if calibration else "",
         "use_sim_time": True,
     }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -15,7 +16,12 @@ Config = TypeVar("Config")
 
 
 def add_settings(
-    parser: Any, config_class: type, *, prefix: str = "", leave_out: Collection[str] = ()
+    parser: Any,
+    config_class: type,
+    *,
+    prefix: str = "",
+    leave_out: Collection[str] = (),
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Declare an option for every setting of a dataclass.
 
@@ -26,6 +32,7 @@ def add_settings(
         config_class: a frozen dataclass of settings.
         prefix: put before every name, such as "lidar.".
         leave_out: names of settings that get no option and keep their default.
+        defaults: by name, in place of the settings' own.
     """
     from dpt_ros.config import list_settings
 
@@ -35,20 +42,19 @@ def add_settings(
         destination = f"{prefix}{item.name}"
         flag = f"--{destination.replace('_', '-')}"
         text = item.description.replace("%", "%%")
+        default = defaults.get(item.name, item.default)
         if item.type is bool:
             action = argparse.BooleanOptionalAction
-            parser.add_argument(
-                flag, dest=destination, action=action, default=item.default, help=text
-            )
+            parser.add_argument(flag, dest=destination, action=action, default=default, help=text)
         else:
             parser.add_argument(
                 flag,
                 dest=destination,
                 type=_parser_of(item),
-                default=item.default,
+                default=default,
                 choices=item.choices or None,
                 metavar=None if item.choices else item.name.rpartition(".")[2].upper(),
-                help=text if item.default == "" else f"{text} (default: {item.default})",
+                help=text if default == "" else f"{text} (default: {default})",
             )
 
 

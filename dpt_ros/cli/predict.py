@@ -100,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.inference.pipeline import Frame, FramePipeline
 
     source = Source(options.input, options.camera, options.image_topic, options.rectified)
+    total = source.count()  # where it cannot be opened, that is told before the model is loaded
     out = _output_folder(Path(options.out), options.force)
     predictor = load_predictor(options)
     metres = Metres(predictor, options.calibration or "")
@@ -110,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
     entries: list[dict[str, Any]] = []
     why_no_metres = ""
     try:
-        for picture in tqdm(source, total=source.count(), unit="picture", file=sys.stderr):
+        for picture in tqdm(source, total=total, unit="picture", file=sys.stderr):
             height, width = picture.rgb.shape[:2]
             earned = metres.of_image(width, height, picture.camera)
             why_no_metres = earned.why_not or why_no_metres
@@ -118,7 +119,8 @@ def run(options: argparse.Namespace) -> int:
             outputs = pipeline.process([frame], _wanted(picture, earned.scale_shift))[0]
             entries.append(_write(out, picture, outputs, earned.scale_shift))
     finally:
-        _write_manifest(out, predictor, options, entries, source.skipped)
+        if entries:
+            _write_manifest(out, predictor, options, entries, source.skipped)
     for reason in source.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
     for reason in source.camera_troubles:
@@ -161,6 +163,8 @@ def _write(
     low, high = float(inverse_depth.min()), float(inverse_depth.max())
     step = (high - low) / 65535.0 or 1.0
     stretched = np.round((inverse_depth - low) / step).astype(np.uint16)
+    for optional in ("depth_m.npy", "points.ply", "points_relative.ply"):  # of an earlier run
+        (out / f"{picture.name}_{optional}").unlink(missing_ok=True)
     np.save(out / f"{picture.name}_inverse_depth.npy", inverse_depth)
     _write_png(out / f"{picture.name}_inverse_depth.png", stretched)
     _write_png(out / f"{picture.name}_color.png", cv2.cvtColor(color, cv2.COLOR_RGB2BGR))
@@ -193,13 +197,14 @@ def relative_points(inverse_depth: np.ndarray, rgb: np.ndarray, camera: Camera) 
     from dpt_ros.geometry.depth import DepthLimits, inverse_depth_to_depth
     from dpt_ros.geometry.point_cloud import PointCloudSettings, depth_to_points
     from dpt_ros.geometry.scale_shift import ScaleShift
+    from dpt_ros.inference.predictor import as_tensor
 
     positive = inverse_depth[inverse_depth > 0.0]
     median = float(np.median(positive)) if positive.size else 1.0
     limits = DepthLimits(near_m=0.001, far_m=10.0)
     relative = torch.from_numpy(inverse_depth)[None]
     depth = inverse_depth_to_depth(relative, ScaleShift(1.0 / median, 0.0), limits)
-    pixels = torch.from_numpy(np.ascontiguousarray(rgb))[None]
+    pixels = as_tensor(rgb)[None]
     return depth_to_points(depth, camera.rays(), pixels, PointCloudSettings())[0].numpy()
 
 

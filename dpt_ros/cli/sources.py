@@ -172,6 +172,10 @@ class Source:
         while True:
             is_read, bgr = video.read()
             if not is_read:
+                total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))  # from its head, and about right
+                if index < total - max(2, total // 50):
+                    missing = f"{index} of about {total} frames could be read: was it cut off?"
+                    self.skipped.append(f"{self.path.name}: {missing}")
                 return
             stamp_ns = int(video.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
             height, width = bgr.shape[:2]
@@ -231,18 +235,24 @@ def read_camera_file(path: str | Path) -> types.SimpleNamespace:
                 f"{path}: {key}.data: expected a list of {count or 'the'} numbers, got {data!r}; "
                 "the file is a camera_info YAML as ROS's camera_calibration writes it"
             )
-        return [float(value) for value in data]
+        try:
+            return [float(value) for value in data]
+        except (TypeError, ValueError):
+            raise ValueError(f"{path}: {key}.data: expected numbers, got {data!r}") from None
 
     for key in ("image_width", "image_height"):
         if not isinstance(values.get(key), int):
             raise ValueError(f"{path}: {key}: expected an integer, got {values.get(key)!r}")
+    model = values.get("distortion_model", "plumb_bob")
+    if not isinstance(model, str):
+        raise ValueError(f"{path}: distortion_model: expected a name, got {model!r}")
     k = matrix("camera_matrix", 9)
     has_p = "projection_matrix" in values
     p = matrix("projection_matrix", 12) if has_p else [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
     return types.SimpleNamespace(
         width=values["image_width"],
         height=values["image_height"],
-        distortion_model=values.get("distortion_model", "plumb_bob"),
+        distortion_model=model,
         d=matrix("distortion_coefficients", 0) if "distortion_coefficients" in values else [],
         k=k,
         p=p,

@@ -60,11 +60,13 @@ def card_for(card: ModelCard, path: Path) -> ModelCard:
     """The card embedded in a .safetensors file, under the name asked for; else `card`.
 
     Raises:
-        CheckpointError: the file is one of another card, which means something else by its output.
+        CheckpointError: the file is one of another card, which means something else by its output,
+            or is not the one that a published card's metres are of.
     """
     embedded = read_card(path) if path.suffix == ".safetensors" else None
     if embedded is None:
         _refuse_file_of_another(card, path)
+        _refuse_unearned_metres(card, path)
         return card
     return dataclasses.replace(card, input=embedded.input, output=embedded.output)
 
@@ -81,6 +83,18 @@ def _refuse_file_of_another(card: ModelCard, path: Path) -> None:
                 f"that of {card.name}: take {other.name} as the model, or give the file another "
                 "name if it is your own"
             )
+
+
+def _refuse_unearned_metres(card: ModelCard, path: Path) -> None:
+    """A published card's metres hold for the file that was trained on them, and for no other."""
+    if metric_scale_shift(card) is None or card.name not in {known.name for known in list_cards()}:
+        return
+    if not weights_sha256(path).startswith(card.sha256):
+        raise CheckpointError(
+            f"{path}: is not the published file of {card.name} (another SHA-256 than "
+            f"{card.sha256}...), whose metres hold for that file alone: for weights of your own "
+            "give a card of your own as the model, or take a relative model and a calibration"
+        )
 
 
 def metric_scale_shift(card: ModelCard | None) -> ScaleShift | None:

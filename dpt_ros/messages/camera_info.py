@@ -230,7 +230,11 @@ def _calibrated_matrix(info: Any, rectified: bool) -> NDArray[np.float64]:
 
 
 def _distortion(info: Any) -> tuple[str, tuple[float, ...]]:
-    """Model and coefficients of D; as in image_geometry, all zero is none, whatever the model."""
+    """Model and coefficients of D; as in image_geometry, all zero is none, whatever the model.
+
+    Also of equidistant, whose ideal lens would bend rays all the same: ROS's own tools would take
+    its picture for a pinhole's.
+    """
     coefficients = tuple(float(value) for value in info.d)
     if not any(coefficients):
         return "none", ()

@@ -53,7 +53,7 @@ def test_the_demo_writes_what_the_real_node_publishes(tmp_path, capsys, monkeypa
     assert float(found["node"]["network p50 ms"]) > 0.0 and found["model"] == "dpt_tiny"
     printed = capsys.readouterr()
     assert "1 pictures" in printed.out and "b.png" in printed.err
-    both = cv2.cvtColor(cv2.imread(str(out / "a.png")), cv2.COLOR_BGR2RGB)
+    both = cv2.cvtColor(cv2.imread(str(out / "a_demo.png")), cv2.COLOR_BGR2RGB)
     rgb = bgr[..., ::-1]
     assert np.array_equal(both[:, :64], rgb)
     inverse_depth = torch.from_numpy(predictor.predict(np.ascontiguousarray(rgb)))[None]
@@ -61,7 +61,7 @@ def test_the_demo_writes_what_the_real_node_publishes(tmp_path, capsys, monkeypa
     expected = colorize(inverse_depth, settings, color_range(inverse_depth, settings))[0].numpy()
     difference = np.abs(both[:, 64:].astype(int) - expected)
     assert difference.max() <= 6  # one step of the colour map
-    assert (out / "a.ply").read_bytes().startswith(b"ply\n")
+    assert (out / "a_demo.ply").read_bytes().startswith(b"ply\n")
 
 
 @pytest.mark.node

@@ -48,6 +48,9 @@ def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, model_arguments, c
     (out / "mine.txt").write_text("kept")
     (out / "depth").mkdir()
     (out / "depth" / "0099_mm.png").write_text("of an earlier drive")
+    (out / "depth" / "kitchen_mm.png").write_text("kept")
+    for name in ("animation.webp", "timing.json"):  # by which an earlier drive is known
+        (out / name).write_text("of an earlier drive")
     arguments = ["demo", *model_arguments, "--seconds", "4", "--rate", "2", "--out", str(out)]
     assert main([*arguments, "--json", str(tmp_path / "found.json")]) == 0
 
@@ -66,10 +69,48 @@ def test_the_demo_drives_scores_and_leaves_pictures(tmp_path, model_arguments, c
     assert (out / "points.ply").read_bytes().startswith(b"ply\n")
     depth = np.asarray(Image.open(next((out / "depth").glob("*_mm.png"))))
     assert depth.dtype == np.uint16 and 1000 < np.median(depth) < 4000  # near 1 / 0.4 m
-    assert (out / "mine.txt").read_text() == "kept"
+    for mine in (out / "mine.txt", out / "depth" / "kitchen_mm.png"):
+        assert mine.read_text() == "kept"
     assert not (out / "depth" / "0099_mm.png").exists()
     assert "Latency from stamp" in (out / "report.html").read_text()
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_folder_of_others_is_left_alone(tmp_path, model_arguments, capsys):
+    (tmp_path / "report.html").write_text("mine")
+    assert main(["demo", *model_arguments, "--out", str(tmp_path)]) == 1
+    assert "is there already and not empty" in capsys.readouterr().err
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--kind", "nope"), "kind: got 'nope'"),
+        (("--rate", "0"), "rate: got 0"),
+        (("--seconds", "-3"), "seconds: got -3"),
+        (("--seed", "-1"), "seed: got -1"),
+    ],
+)
+def test_a_drive_that_cannot_be_is_refused_at_once(options, told, capsys):
+    with pytest.raises(SystemExit):
+        main(["demo", *options])
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--camera", "camera.yaml"), "--camera: the drive has its own camera"),
+        (("--calibration", "none.yaml"), "none.yaml"),
+        (("--json", "none/found.json"), "--json none/found.json: its folder does not exist"),
+    ],
+)
+def test_what_a_drive_cannot_use_is_told_before_it(tmp_path, monkeypatch, options, told, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", *options]) == 1
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.node

@@ -113,6 +113,9 @@ def test_a_calibration_gives_metres_and_a_cloud(pictures, checkpoint, capsys):
     np.testing.assert_allclose(depth_m, 1.0 / (0.1 * inverse_depth + 0.25), rtol=1e-5)
     _, vertices = read_ply(out / "b_points.ply")
     np.testing.assert_allclose(np.sort(vertices["z"]), np.sort(depth_m.ravel()), rtol=1e-6)
+    # Metres of that run do not stay beside the next one, which has none.
+    assert predict(pictures, checkpoint, "--force")[0] == 0
+    assert not [*out.glob("*_depth_m.npy"), *out.glob("*.ply")]
 
 
 def test_a_camera_that_does_not_fit_is_told_once(pictures, checkpoint, capsys):
@@ -164,6 +167,18 @@ def test_results_of_an_earlier_run_are_kept_unless_told(pictures, checkpoint, ca
 def test_a_faulty_input_ends_with_a_sentence(tmp_path, checkpoint, capsys):
     assert predict(tmp_path / "nowhere" / "x", checkpoint)[0] == 1
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_a_run_without_a_picture_leaves_nothing_in_the_way(pictures, checkpoint, capsys):
+    broken = pictures.parent / "broken"
+    broken.mkdir()
+    (broken / "a.png").write_bytes(b"x")
+    note = pictures.parent / "note.txt"
+    note.write_text("no video")
+    assert predict(note, checkpoint)[0] == 1
+    assert "is not a video that OpenCV can open" in capsys.readouterr().err
+    assert predict(broken, checkpoint)[0] == 1
+    assert predict(pictures, checkpoint)[0] == 0
 
 
 def read_ply(path: Path) -> tuple[str, np.ndarray]:

@@ -75,6 +75,24 @@ def test_a_video_is_read_to_its_end(tmp_path, rgb):
     assert source.kind == "video" and source.count() == 5
     assert [picture.name for picture in pictures] == [f"drive_{i:06d}" for i in range(5)]
     assert pictures[3].stamp_ns == pytest.approx(300_000_000, abs=1_000_000)
+    assert source.skipped == []
+
+
+def test_a_video_that_was_cut_off_says_so(tmp_path):
+    path = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (160, 120))
+    for seed in range(20):
+        noise = np.random.default_rng(seed).integers(0, 256, (120, 160, 3), np.uint8)
+        writer.write(noise)
+    writer.release()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    source = Source(path)
+    read = len(list(source))
+    assert 0 < read < 15
+    assert source.skipped == [
+        f"drive.avi: {read} of about 20 frames could be read: was it cut off?"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +121,10 @@ def test_a_missing_path_is_named(tmp_path):
         ("image_width: 40", "image_height: expected an integer, got None"),
         ("image_width: 40\nimage_height: 30", "camera_matrix.data: expected a list of 9"),
         (CAMERA_YAML.replace("50.0, 0, 19.5", "50.0, 0"), "camera_matrix.data"),
+        (CAMERA_YAML.replace("50.0, 0, 19.5", "abc, 0, 19.5"), "camera_matrix.data: .* numbers"),
+        (CAMERA_YAML.replace("50.0, 0, 19.5", "null, 0, 19.5"), "camera_matrix.data: .* numbers"),
+        (CAMERA_YAML.replace("50.0, 0, 19.5", "[1], 0, 19.5"), "camera_matrix.data: .* numbers"),
+        (CAMERA_YAML + "distortion_model: [1]\n", r"distortion_model: expected a name, got \[1\]"),
     ],
 )
 def test_a_faulty_camera_file_is_refused(tmp_path, text, message):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dpt_ros.config import ConfigError
 from dpt_ros.geometry.calibration import Calibration, CalibrationError, save_calibration
 from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.geometry.scale_shift import ScaleShift
-from dpt_ros.inference import metres
+from dpt_ros.inference import identity, metres
 from dpt_ros.inference.identity import ModelIdentity
 from dpt_ros.inference.metres import Metres, find_calibration
 from dpt_ros.model.cards import list_cards, load_card
@@ -30,9 +33,25 @@ def test_the_weights_file_of_another_card_is_refused(tmp_path):
         path.write_bytes(b"weights")
         with pytest.raises(CheckpointError, match=f"take {other} as the model"):
             ModelIdentity.of(name, path)
-        assert ModelIdentity.of(other, path).card == load_card(other)
-    mine = tmp_path / "mine.pt"
+    path = tmp_path / load_card("dpt_hybrid").file
+    assert ModelIdentity.of("dpt_hybrid", path).card == load_card("dpt_hybrid")
+
+
+def test_a_published_card_s_metres_are_of_its_file_alone(tmp_path, monkeypatch):
+    mine, folder = tmp_path / "mine.pt", tmp_path / "hugging_face"
     mine.write_bytes(b"weights")
+    folder.mkdir()
+    (folder / "pytorch_model.bin").write_bytes(b"weights")
+    for path in (mine, folder):
+        with pytest.raises(CheckpointError, match=r"metres hold for that file alone: .* your own"):
+            ModelIdentity.of("dpt_hybrid_kitti", path)
+        assert ModelIdentity.of("dpt_hybrid", path).metric_scale_shift is None
+    kitti = load_card("dpt_hybrid_kitti")
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump({**kitti.to_mapping(), "name": "own"}))
+    assert ModelIdentity.of(str(own), mine).metric_scale_shift is not None
+    renamed = dataclasses.replace(kitti, sha256=hashlib.sha256(b"weights").hexdigest()[:8])
+    monkeypatch.setattr(identity, "load_card", lambda name: renamed)
     assert ModelIdentity.of("dpt_hybrid_kitti", mine).metric_scale_shift is not None
 
 
