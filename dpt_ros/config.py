@@ -185,6 +185,18 @@ def unknown_key_message(name: str, known: typing.Iterable[str]) -> str:
     return f"unknown key {name!r}{hint}; valid keys: {', '.join(names)}"
 
 
+def parse_flag(name: str, text: str) -> bool:
+    """A launch argument that is true or false; as launch itself reads conditions, also 1 or 0.
+
+    Raises:
+        ConfigError: another text.
+    """
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in values:
+        raise ConfigError(f"{name}: got {text!r}, expected true or false")
+    return values[text.lower()]
+
+
 def share_folder() -> Path:
     """The folder that holds `models/`, `config/` and `launch/`.
 

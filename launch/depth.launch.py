@@ -17,6 +17,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 
+from dpt_ros.config import parse_flag
+
 # Launch arguments that become parameters of the same name where they are given.
 NODE_PARAMETERS = {
     "model": "model, e.g. dpt_large or dpt_hybrid (`dpt-ros models list`)",
@@ -91,12 +93,13 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
 
     Raises:
         RuntimeError: there is no such params_file.
+        ConfigError: an argument that is neither true nor false.
     """
 
     def value_of(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    params_file = Path(value_of("params_file"))
+    params_file = Path(value_of("params_file")).expanduser()
     if not params_file.is_file():  # launch_ros would only warn, and start with the defaults
         raise RuntimeError(f"params_file: there is no file {params_file}")
     image = value_of("image")
@@ -109,20 +112,20 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
     parameters = {
         name: ParameterValue(value, value_type=str) for name, value in given.items() if value
     }
-    if value_of("rectified"):
-        rectified = ParameterValue(LaunchConfiguration("rectified"), value_type=bool)
-        parameters["rectified"] = rectified
-    clock = {}
-    if value_of("use_sim_time"):
-        use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-        clock["use_sim_time"] = use_sim_time
+    flags = {
+        name: parse_flag(name, value_of(name))
+        for name in ("rectified", "use_sim_time")
+        if value_of(name)
+    }
+    parse_flag("rviz", value_of("rviz"))  # its condition is asked once the node is started
+    clock = {name: value for name, value in flags.items() if name == "use_sim_time"}
     ros_arguments = ["--log-level", value_of("log_level")]
     node = Node(
         package="dpt_ros",
         executable="depth_node",
         name="dpt",
         namespace=value_of("namespace"),
-        parameters=[ParameterFile(params_file), parameters | clock],
+        parameters=[ParameterFile(params_file), parameters | flags],
         remappings=[("image_rect", image), ("camera_info", camera_info)],
         ros_arguments=ros_arguments,
         output="screen",

@@ -30,6 +30,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from dpt_ros.config import parse_flag
 from dpt_ros.ros.transport import widen_shared_memory
 
 # Launch arguments that become parameters of both nodes where they are given.
@@ -93,9 +94,11 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
 
     Raises:
         RuntimeError: there is no such recording.
+        ConfigError: an argument that is neither true nor false.
     """
     names = (*ARGUMENTS, *SHARED, *NODE_ONLY, "bag")
     given = {name: LaunchConfiguration(name).perform(context) for name in names}
+    parse_flag("rviz", given["rviz"])  # its condition is asked once the node is started
     bag = Path(given["bag"]).expanduser()
     if not bag.exists():
         raise RuntimeError(f"bag: there is no recording at {bag}")
@@ -154,7 +157,9 @@ def depth_node(given: dict[str, str]) -> Node:
         package="dpt_ros",
         executable="depth_node",
         name="dpt",
-        parameters=[{**shared(given), **own, "rectified": is_rectified(given)}],
+        parameters=[
+            {**shared(given), **own, "rectified": parse_flag("rectified", given["rectified"])}
+        ],
         remappings=camera_remappings(given),
         ros_arguments=["--log-level", given["log_level"]],
         output="screen",
@@ -170,7 +175,9 @@ def evaluator(given: dict[str, str], bag: Path) -> Node:
             "protocol": given["protocol"],
             "bag": str(bag.absolute()),
             "samples.transforms": given["transforms"],
-            "samples.pictures": "rectified" if is_rectified(given) else "raw",
+            "samples.pictures": "rectified"
+            if parse_flag("rectified", given["rectified"])
+            else "raw",
         }
     )
     return Node(
@@ -181,7 +188,7 @@ def evaluator(given: dict[str, str], bag: Path) -> Node:
             {
                 **shared(given),
                 **own,
-                "overwrite": is_true(given["overwrite"]),
+                "overwrite": parse_flag("overwrite", given["overwrite"]),
                 "rate": float(given["rate"]),
                 "node_pid": ParameterValue(LaunchConfiguration(NODE_PID), value_type=int),
             }
@@ -237,16 +244,6 @@ def camera_remappings(given: dict[str, str]) -> list[tuple[str, str]]:
         ("image_rect", image),
         ("camera_info", camera_info),
     ]
-
-
-def is_rectified(given: dict[str, str]) -> bool:
-    """Whether P of camera_info applies, else K and D."""
-    return is_true(given["rectified"])
-
-
-def is_true(text: str) -> bool:
-    """What a launch argument says."""
-    return text.lower() in ("true", "1")
 
 
 def when_both_listen(

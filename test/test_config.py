@@ -10,6 +10,7 @@ from dpt_ros.config import (
     build,
     list_settings,
     load_yaml,
+    parse_flag,
     setting,
     share_folder,
     values_of,
@@ -103,3 +104,16 @@ def test_a_field_that_is_no_setting_is_a_programming_error():
 def test_the_share_folder_of_a_checkout_is_the_checkout():
     assert (share_folder() / "models").is_dir()
     assert (share_folder() / "package.xml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("True", True), ("1", True), ("FALSE", False), ("0", False)]
+)
+def test_a_flag_is_true_or_false(text, value):
+    assert parse_flag("rviz", text) is value
+
+
+@pytest.mark.parametrize("text", ["yes", "", "flase", "2"])
+def test_a_flag_that_is_neither_is_refused(text):
+    with pytest.raises(ConfigError, match=f"rviz: got '{text}', expected true or false"):
+        parse_flag("rviz", text)

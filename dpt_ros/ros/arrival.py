@@ -5,6 +5,7 @@ from __future__ import annotations
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
+from dpt_ros.ros.parameters import OVERRIDES
 from dpt_ros.ros.qos import subscription_mismatch
 
 
@@ -30,7 +31,12 @@ def why_nothing_arrives(
         policy = _stricter_policy(profile, publisher.qos_profile)
         if policy:
             return subscription_mismatch(topic, policy, profile)
-    return f"{topic} has {len(publishers)} publisher(s), but nothing comes from them"
+    return (
+        f"{topic} has {len(publishers)} publisher(s), but nothing comes from them. If they do "
+        "publish, pictures are lost on the way: start them with FASTDDS_DEFAULT_PROFILES_FILE "
+        f"naming config/fastdds.xml, or this node with the parameter {OVERRIDES}{topic}"
+        ".subscription.reliability set to reliable"
+    )
 
 
 def _others(node: Node, name: str, topic: str, type_name: str) -> str:

@@ -18,6 +18,7 @@ from dpt_ros.inference.metres import Metres
 from dpt_ros.ros.camera_stream import CameraStream, ReceivedImage
 from dpt_ros.ros.diagnostics import DEPTH_LIMITS, NodeState, camera_status, network_status
 from dpt_ros.ros.parameters import NodeParameters
+from dpt_ros.ros.qos import unused_overrides, unused_overrides_message
 from dpt_ros.ros.settings import NodeSettings
 from dpt_ros.ros.tell import Teller
 from dpt_ros.ros.topics import CameraTopics
@@ -173,6 +174,8 @@ class DepthNode(LifecycleNode):
             self.get_logger().info(
                 f"listening to {stream.image_topic} and {stream.camera_info_topic}"
             )
+        if unused := unused_overrides(self, self._settings.overrides()):
+            self.get_logger().warning(unused_overrides_message(unused))
 
     def _deactivate(self, timeout_s: float) -> None:
         """Listen no more, and wait for the frame in work; one that takes longer is given up.
@@ -204,7 +207,7 @@ class DepthNode(LifecycleNode):
         try:
             action()
         except Exception as error:
-            self.get_logger().error(f"{name} failed: {type(error).__name__}: {error}")
+            self.get_logger().error(f"{name} failed: {self._described(error)}")
             self.get_logger().debug(traceback.format_exc())
             return FAILURE
         return SUCCESS
@@ -213,7 +216,7 @@ class DepthNode(LifecycleNode):
         if not self.context.ok():
             raise KeyboardInterrupt from error  # a signal shut ROS down while the model loaded
         expected = isinstance(error, (ValueError, OSError, ImportError))
-        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        text = str(error) if expected else self._described(error)
         trace = traceback.format_exc()
         traceback.clear_frames(error.__traceback__)  # they may hold the half-loaded model
         self._clean_up()
@@ -227,6 +230,17 @@ class DepthNode(LifecycleNode):
         if not expected:
             self.get_logger().error(trace)
         return FAILURE
+
+    def _described(self, error: Exception) -> str:
+        """Its kind and text; rclpy says little of a quality of service that it cannot read."""
+        text = f"{type(error).__name__}: {error}"
+        overrides = self._settings.overrides()
+        is_of_rclpy = isinstance(error, (AssertionError, RuntimeError))
+        return (
+            f"{text}; is one of these wrong? {', '.join(overrides)}"
+            if overrides and is_of_rclpy
+            else text
+        )
 
     def _tell_configured(self, network: Network, metres: Metres) -> None:
         predictor = network.predictor

@@ -23,6 +23,9 @@ Config = TypeVar("Config")
 _MAX_INTEGER = 2**63 - 1
 _ROS_OWN = ("use_sim_time", "start_type_description_service")
 
+OVERRIDES = "qos_overrides."
+"""How the names of ROS's own parameters for a topic's quality of service begin."""
+
 
 class NodeParameters(Generic[Config]):
     """The parameters of a node that hold one configuration.
@@ -79,17 +82,22 @@ class NodeParameters(Generic[Config]):
         self._node.declare_parameter(item.name, value, descriptor(item), ignore_override=True)
         return value
 
-    def _remove_unknown(self) -> tuple[str, ...]:
+    def overrides(self) -> list[str]:
+        """The parameters there are that change a topic's quality of service."""
+        return [name for name in self._names() if name.startswith(OVERRIDES)]
+
+    def _names(self) -> list[str]:
         if hasattr(self._node, "list_parameters"):
-            names = list(self._node.list_parameters([], 0).names)
-        else:  # before Jazzy
-            names = list(self._node._parameters)
+            return list(self._node.list_parameters([], 0).names)
+        return list(self._node._parameters)  # before Jazzy
+
+    def _remove_unknown(self) -> tuple[str, ...]:
         unknown = [
             name
-            for name in names
+            for name in self._names()
             if name not in self._settings
             and name not in _ROS_OWN
-            and not name.startswith("qos_overrides.")
+            and not name.startswith(OVERRIDES)
         ]
         for name in unknown:
             self._node.undeclare_parameter(name)
@@ -108,6 +116,14 @@ class NodeParameters(Generic[Config]):
 
     def _on_set(self, parameters: Iterable[Parameter[Any]]) -> SetParametersResult:
         given = {item.name: item.value for item in parameters if item.name in self._settings}
+        # Read when topics are made, and would look set. ROS itself declares those not given, then.
+        overrides = [
+            item.name
+            for item in parameters
+            if item.name.startswith(OVERRIDES) and self._node.has_parameter(item.name)
+        ]
+        if overrides and self._is_fixed():
+            return SetParametersResult(successful=False, reason=_fixed_reason(overrides))
         if not given:
             return SetParametersResult(successful=True)
         if self._is_fixed():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from rclpy.node import Node
 from rclpy.qos import (
     QoSCompatibility,
     QoSDurabilityPolicy,
@@ -16,6 +17,8 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from dpt_ros.ros.parameters import OVERRIDES
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -100,10 +103,33 @@ def publisher_callbacks(
 
 
 def _override(end: str, policy: str, value: str) -> str:
-    """What else helps; rclpy reads these parameters when the node starts, and never again."""
+    """What else helps; rclpy reads these parameters when it makes the topics' two ends."""
     if policy not in _OVERRIDABLE:
         return ""
-    return f", or start the node with the parameter qos_overrides.{end}.{policy} set to {value}"
+    return f", or start the node with the parameter {OVERRIDES}{end}.{policy} set to {value}"
+
+
+def unused_overrides(node: Node, given: Iterable[str]) -> list[str]:
+    """Of parameters that are to change a quality of service, those of no topic that the node has.
+
+    To be asked once the node has made its topics.
+    """
+    known = {
+        f"{OVERRIDES}{end.topic_name}.{kind}.{policy}"
+        for kind, ends in (("publisher", node.publishers), ("subscription", node.subscriptions))
+        for end in ends
+        for policy in _OVERRIDABLE
+    }
+    return sorted(set(given) - known)
+
+
+def unused_overrides_message(names: list[str]) -> str:
+    """What to say of them."""
+    return (
+        f"without effect: {', '.join(names)}; expected {OVERRIDES}TOPIC.publisher.POLICY or "
+        f"...subscription.POLICY, TOPIC in full as the node has it, POLICY one of "
+        f"{', '.join(_OVERRIDABLE)}"
+    )
 
 
 _OVERRIDABLE = ("history", "depth", "reliability", "durability")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dpt_ros.config import list_settings
+from dpt_ros.config import ConfigError, list_settings
 from dpt_ros.ros.settings import NodeSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +84,24 @@ def test_parameters_keep_their_types_and_override_the_file(launch: Launch, tmp_p
 def test_a_parameter_file_that_is_not_there_is_an_error(launch: Launch, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"params_file: there is no file .*none\.yaml"):
         launch("depth", params_file=str(tmp_path / "none.yaml"))
+
+
+def test_a_parameter_file_in_the_home_folder_is_found(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("")
+    node = launch("depth", params_file="~/mine.yaml").node("dpt")
+    assert node.keywords["parameters"][0].positional == (tmp_path / "mine.yaml",)
+
+
+@pytest.mark.parametrize("name", ["rviz", "rectified", "use_sim_time"])
+@pytest.mark.parametrize("text", ["yes", "flase", "y"])
+def test_what_is_neither_true_nor_false_starts_nothing(
+    launch: Launch, name: str, text: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: got '{text}', expected true or false"):
+        launch("depth", **{name: text})
 
 
 @pytest.mark.parametrize("namespace", ["robot", "/robot", "robot/"])

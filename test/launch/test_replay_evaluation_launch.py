@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dpt_ros.config import list_settings
+from dpt_ros.config import ConfigError, list_settings
 from dpt_ros.evaluation.live_settings import LiveSettings
 from dpt_ros.ros.settings import NodeSettings
 
@@ -148,6 +148,14 @@ def test_all_ends_where_a_node_ends_or_cannot_be_configured(launch: Launch, bag:
         event = SimpleNamespace(text=b"configure failed: no weights", process_name="dpt")
         answer = told["on_stdout"](event)
         assert answer.keywords["reason"] == "the depth node could not be configured"
+
+
+@pytest.mark.parametrize("name", ["rviz", "rectified", "overwrite"])
+def test_what_is_neither_true_nor_false_starts_nothing(
+    launch: Launch, bag: Path, name: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: got 'yes', expected true or false"):
+        launch(FILE, bag=str(bag), **{name: "yes"})
 
 
 def test_rviz_starts_where_it_is_asked_for(launch: Launch, bag: Path) -> None:

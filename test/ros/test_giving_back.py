@@ -71,3 +71,6 @@ def test_a_failed_activate_leaves_no_worker(
     transitions, workers = result.stdout.strip().splitlines()[-2:]
     assert "SUCCESS" in transitions and transitions.count("FAILURE") == 2, result.stderr
     assert workers == "0"
+    assert (
+        "is one of these wrong? qos_overrides./image_rect.subscription.reliability" in result.stderr
+    )

@@ -12,6 +12,7 @@ from ros_peer import SECOND_NS, START_S, at, image_message, picture, values_of
 
 pytestmark = pytest.mark.node
 
+_OVERRIDE = "qos_overrides./camera/image_color/compressed.subscription.reliability"
 COLOR, DEPTH = "/front/dpt/color/image", "/front/dpt/depth/image_rect"
 
 
@@ -32,6 +33,8 @@ def node(start_node: Any, peer: Any, tmp_path_factory: pytest.TempPathFactory) -
         "device": "cpu",
         "precision": "float32",
         "dept.far_m": 3.0,
+        _OVERRIDE: "reliable",
+        "qos_overrides./front/dpt/pointz.publisher.reliability": "best_effort",
     }
     yield start_node(parameters, "-r", "__ns:=/front", "-r", "image_rect:=/camera/image_color")
     peer.node_name = "/dpt"
@@ -96,6 +99,18 @@ def test_mended_it_configures_and_listens_once_active(
         "a subscription to the compressed images",
     )
     assert peer.node.count_subscribers("/camera/image_color") == 0
+
+
+def test_a_quality_of_service_is_taken_at_the_start_and_not_while_it_runs(
+    node: Any, peer: Any
+) -> None:
+    (subscription,) = peer.node.get_subscriptions_info_by_topic("/camera/image_color/compressed")
+    assert subscription.qos_profile.reliability.name == "RELIABLE"
+    refused = peer.set_parameter(_OVERRIDE, "best_effort")
+    assert not refused.successful
+    assert f"{_OVERRIDE} is fixed while the node is configured" in refused.reason
+    told = "without effect: qos_overrides./front/dpt/pointz.publisher.reliability; expected"
+    assert told in node.log
 
 
 def test_compressed_images_are_served_without_metres(
