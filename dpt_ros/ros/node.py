@@ -174,7 +174,7 @@ class DepthNode(LifecycleNode):
             self.get_logger().info(
                 f"listening to {stream.image_topic} and {stream.camera_info_topic}"
             )
-        if unused := unused_overrides(self, self._settings.overrides()):
+        if unused := unused_overrides(self, self._settings.overrides):
             self.get_logger().warning(unused_overrides_message(unused))
 
     def _deactivate(self, timeout_s: float) -> None:
@@ -234,13 +234,10 @@ class DepthNode(LifecycleNode):
     def _described(self, error: Exception) -> str:
         """Its kind and text; rclpy says little of a quality of service that it cannot read."""
         text = f"{type(error).__name__}: {error}"
-        overrides = self._settings.overrides()
-        is_of_rclpy = isinstance(error, (AssertionError, RuntimeError))
-        return (
-            f"{text}; is one of these wrong? {', '.join(overrides)}"
-            if overrides and is_of_rclpy
-            else text
-        )
+        given = self._settings.overrides
+        if given and isinstance(error, (AssertionError, RuntimeError)):
+            text = f"{text}; is one of these wrong? {', '.join(given)}"
+        return text
 
     def _tell_configured(self, network: Network, metres: Metres) -> None:
         predictor = network.predictor

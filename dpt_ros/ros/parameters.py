@@ -59,6 +59,8 @@ class NodeParameters(Generic[Config]):
         values = {item.name: self._declare(item) for item in self._settings.values()}
         self.config = _build(config_class, values)
         self.unknown = self._remove_unknown()
+        # Those that were given: ROS declares more of them with every topic.
+        self.overrides = sorted(name for name in self._names() if name.startswith(OVERRIDES))
         if hasattr(node, "add_pre_set_parameters_callback"):  # since Iron; Humble asks for doubles
             node.add_pre_set_parameters_callback(self._integers_to_doubles)
         node.add_on_set_parameters_callback(self._on_set)
@@ -81,10 +83,6 @@ class NodeParameters(Generic[Config]):
             self._node.undeclare_parameter(item.name)
         self._node.declare_parameter(item.name, value, descriptor(item), ignore_override=True)
         return value
-
-    def overrides(self) -> list[str]:
-        """The parameters there are that change a topic's quality of service."""
-        return [name for name in self._names() if name.startswith(OVERRIDES)]
 
     def _names(self) -> list[str]:
         if hasattr(self._node, "list_parameters"):
@@ -116,14 +114,10 @@ class NodeParameters(Generic[Config]):
 
     def _on_set(self, parameters: Iterable[Parameter[Any]]) -> SetParametersResult:
         given = {item.name: item.value for item in parameters if item.name in self._settings}
-        # Read when topics are made, and would look set. ROS itself declares those not given, then.
-        overrides = [
-            item.name
-            for item in parameters
-            if item.name.startswith(OVERRIDES) and self._node.has_parameter(item.name)
-        ]
-        if overrides and self._is_fixed():
-            return SetParametersResult(successful=False, reason=_fixed_reason(overrides))
+        # Read when topics are made: until then a new value would only look set.
+        set_again = [item.name for item in parameters if item.name in self.overrides]
+        if set_again and self._is_fixed():
+            return SetParametersResult(successful=False, reason=_fixed_reason(set_again))
         if not given:
             return SetParametersResult(successful=True)
         if self._is_fixed():
