@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from dpt_ros.geometry.camera import Camera
 if TYPE_CHECKING:
     import cv2
 
-    from dpt_ros.bags.reader import BagReader
+    from dpt_ros.bags.reader import BagMessage, BagReader
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 BAG_SUFFIXES = (".mcap", ".db3")
@@ -192,13 +192,11 @@ class Source:
         with BagReader(self.path) as bag:
             topic = bag.find_topic(IMAGE_TYPES, self._image_topic)
             info_topic = None if self._camera_info else camera_info_topic(bag, topic)
-            info = self._camera_info or _first(bag, info_topic)
+            first = self._camera_info or _first(bag, info_topic)
             by_name = is_rectified(topic)
             index = 0
-            for message in bag.messages(topic, *([info_topic] if info_topic else [])):
-                if message.topic == info_topic:
-                    info = message.message
-                    continue
+            messages = bag.messages(topic, *([info_topic] if info_topic else []))
+            for message, info in _with_camera_info(messages, info_topic, first):
                 try:
                     rgb = image_to_rgb(message.message)
                 except MessageError as error:
@@ -209,6 +207,24 @@ class Source:
                 name = self._unique(f"{self.path.stem}_{message.stamp_ns}", f"{index:06d}")
                 index += 1
                 yield Picture(name, rgb, message.stamp_ns, camera)
+
+
+def _with_camera_info(
+    messages: Iterable[BagMessage], info_topic: str | None, first: Any
+) -> Iterator[tuple[BagMessage, Any]]:
+    """Pictures with the last camera_info before each, or that of its stamp recorded just after."""
+    info, waiting, its_info = first, None, first
+    for message in messages:
+        if message.topic == info_topic:
+            info = message.message
+            if waiting is not None and message.stamp_ns == waiting.stamp_ns:
+                its_info = info
+            continue
+        if waiting is not None:
+            yield waiting, its_info
+        waiting, its_info = message, info
+    if waiting is not None:
+        yield waiting, its_info
 
 
 def _first(bag: BagReader, topic: str | None) -> Any:

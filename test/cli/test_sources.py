@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from dpt_ros.cli.sources import Source, read_camera_file
+from dpt_ros.cli.sources import Source, _with_camera_info, read_camera_file
 
 BAGS = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -191,6 +192,23 @@ def test_stamps_that_repeat_give_names_of_their_own(tmp_path, rgb):
     ]
     assert all(picture.camera.fx_px == 50.0 for picture in pictures)
     assert source.camera_troubles == []
+
+
+def test_a_picture_takes_the_camera_info_of_its_stamp_also_if_it_comes_after_it():
+    def message(topic: str, stamp_ns: int) -> SimpleNamespace:
+        return SimpleNamespace(topic=topic, stamp_ns=stamp_ns, message=(topic, stamp_ns))
+
+    order = [("i", 0), ("p", 1), ("i", 1), ("p", 2), ("p", 3), ("i", 4), ("p", 4), ("i", 9)]
+    paired = _with_camera_info((message(*each) for each in order), "i", "the first")
+    assert [(picture.stamp_ns, info[1]) for picture, info in paired] == [
+        (1, 1),
+        (2, 1),
+        (3, 1),
+        (4, 4),
+    ]
+    (only,) = _with_camera_info([message("p", 1)], None, "the first")
+    assert only[1] == "the first"
+    assert not list(_with_camera_info([], None, None))
 
 
 def test_a_bags_pictures_stay_where_its_camera_info_does_not_fit(tmp_path, rgb):
