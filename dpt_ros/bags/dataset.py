@@ -46,6 +46,7 @@ from dpt_ros.bags.dataset_format import (
     read_manifest,
     record_of,
     sample_id,
+    sizes_sha256,
     told_if_full,
     write_atomically,
 )
@@ -58,19 +59,9 @@ __all__ = [
     "Sample",
     "SampleRecord",
     "sample_id",
-    "sizes_sha256",
 ]
 
 _PARTS = ".parts"
-
-
-def sizes_sha256(folder: Path, files: Iterable[str]) -> str:
-    """SHA-256 over the names and sizes of files in a folder; a missing one has the size 0."""
-    digest = hashlib.sha256()
-    for file in files:
-        path = folder / file
-        digest.update(f"{file} {path.stat().st_size if path.exists() else 0}\n".encode())
-    return digest.hexdigest()
 
 
 class Dataset:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,12 @@ def check_sample(sample: Sample) -> None:
             f"got the sample id {sample.id!r}, expected {sample.source}/NAME with a name of "
             "letters, digits, '.', '_' and '-'"
         )
+
+
+def sizes_sha256(folder: Path, files: Iterable[str]) -> str:
+    """SHA-256 over the names and sizes of files in a folder; a missing one has the size 0."""
+    digest = hashlib.sha256()
+    for file in files:
+        path = folder / file
+        digest.update(f"{file} {path.stat().st_size if path.exists() else 0}\n".encode())
+    return digest.hexdigest()

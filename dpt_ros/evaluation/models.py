@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dpt_ros.bags.dataset import Dataset, DatasetError, SampleRecord, sizes_sha256
+from dpt_ros.bags.dataset import Dataset, DatasetError, SampleRecord
+from dpt_ros.bags.dataset_format import sizes_sha256
 from dpt_ros.evaluation.alignment import Known
 from dpt_ros.evaluation.baseline import GRID, MeanInverseDepth
 from dpt_ros.evaluation.known import KnownMetres

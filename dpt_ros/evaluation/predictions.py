@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from dpt_ros import __version__
-from dpt_ros.bags.dataset import Dataset, sizes_sha256
-from dpt_ros.bags.dataset_format import write_atomically
+from dpt_ros.bags.dataset import Dataset
+from dpt_ros.bags.dataset_format import sizes_sha256, write_atomically
 from dpt_ros.inference.identity import ModelIdentity
 
 FORMAT = "dpt_ros/predictions/1"

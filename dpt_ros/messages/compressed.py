@@ -9,6 +9,7 @@ is ignored, since camera_info describes the sensor's own rows.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import cv2
@@ -20,8 +21,9 @@ from dpt_ros.messages.errors import MessageError
 from dpt_ros.messages.payload import payload_bytes
 
 _JPEG_START = b"\xff\xd8"
-_JPEG_SCAN = b"\xff\xda"
 _JPEG_END = b"\xff\xd9"
+_JPEG_MARKER = re.compile(rb"\xff+([^\xff\x00\xd0-\xd7])", re.DOTALL)
+"""Neither a 255 of the picture's data nor a restart within them."""
 
 
 def compressed_to_rgb(msg: Any) -> NDArray[np.uint8]:
@@ -85,6 +87,12 @@ def is_cut_off_jpeg(data: NDArray[np.uint8]) -> bool:
     """Whether bytes [N] are a JPEG without its end, whose missing rows OpenCV fills with grey."""
     if data[:2].tobytes() != _JPEG_START or data[-2:].tobytes() == _JPEG_END:
         return False
-    stream = data.tobytes()
-    # An end before the last scan is that of an EXIF thumbnail.
-    return stream.rfind(_JPEG_END) < stream.rfind(_JPEG_SCAN)
+    stream, position = data.tobytes(), len(_JPEG_START)
+    while (marker := _JPEG_MARKER.search(stream, position)) is not None:
+        kind = marker[1]
+        if kind == _JPEG_END[1:]:
+            return False  # what follows is no part of it: a phone's short film, say
+        # A segment is passed over as a whole: an EXIF thumbnail has an end of its own.
+        length = stream[marker.end() : marker.end() + 2]
+        position = marker.end() + int.from_bytes(length, "big")
+    return True

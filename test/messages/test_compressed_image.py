@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dpt_ros.messages.compressed import compressed_to_rgb, is_cut_off_jpeg
 from dpt_ros.messages.decode import MessageError, image_to_rgb
 
 RGB = np.repeat(
@@ -111,6 +112,28 @@ def test_cut_off_data_is_refused(family, encode, share):
     stream = encode(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     with pytest.raises(MessageError, match="cut off|cannot be decoded"):
         image_to_rgb(family.compressed("jpeg", stream[: int(share * len(stream))]))
+
+
+def test_what_follows_a_whole_jpeg_does_not_matter(family):
+    """A phone's short film, say; its bytes may look like a scan that does not end."""
+    for tail in (b"\x00" * 8, b"film \xff\xda\x01\x02", b"\xff\xd9 and \xff\xda"):
+        data = np.frombuffer(bytes(jpeg(RGB[..., ::-1])) + tail, np.uint8)
+        assert not is_cut_off_jpeg(data)
+        check_close(compressed_to_rgb(family.compressed("jpeg", data)))
+
+
+@pytest.mark.parametrize("flags", [[], ["progressive"], ["restarts"]])
+def test_a_jpeg_is_whole_from_its_end_marker_on(flags):
+    options = {
+        "progressive": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+        "restarts": [cv2.IMWRITE_JPEG_RST_INTERVAL, 1],
+    }
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    chosen = [value for flag in flags for value in options[flag]]
+    whole = cv2.imencode(".jpg", noise, chosen)[1].ravel()
+    assert not is_cut_off_jpeg(whole)
+    assert not is_cut_off_jpeg(np.append(whole, np.uint8(0)))
+    assert all(is_cut_off_jpeg(whole[:end]) for end in range(2, len(whole)))
 
 
 def test_cut_off_jpeg_with_a_whole_thumbnail_is_refused(family):
