@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -14,7 +16,7 @@ from PIL import Image
 from dpt_ros.cli import demo_drive
 from dpt_ros.cli.animation import Animation, cloud_picture
 from dpt_ros.cli.main import main
-from dpt_ros.geometry.calibration import Calibration, save_calibration
+from dpt_ros.geometry.calibration import Calibration, load_calibration, save_calibration
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.model import create_model, save_checkpoint
@@ -111,6 +113,17 @@ def test_what_a_drive_cannot_use_is_told_before_it(tmp_path, monkeypatch, option
     assert main(["demo", *options]) == 1
     assert told in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_bundled_names_the_calibration_of_the_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bundled").write_text("a file of that name")
+    options = argparse.Namespace(model=None, checkpoint=None, calibration="bundled")
+    parameters = demo_drive._parameters(options)
+    assert parameters["model"] == "dpt_tiny"
+    calibration = Path(parameters["calibration"])
+    assert calibration != tmp_path / "bundled"
+    assert load_calibration(calibration).checkpoint_sha256 == load_card("dpt_tiny").sha256
 
 
 @pytest.mark.node
