@@ -131,8 +131,7 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
         output="screen",
         emulate_tty=True,
     )
-    namespace = value_of("namespace").strip("/")
-    root = f"/{namespace}" if namespace else ""
+    root = root_of(context, value_of("namespace"))
     rviz = Node(
         package="rviz2",
         executable="rviz2",
@@ -150,6 +149,16 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
         output="screen",
     )
     return [node, rviz]
+
+
+def root_of(context: LaunchContext, namespace: str) -> str:
+    """The namespace that the node ends up in, "" or "/..."; RViz's names must be moved there.
+
+    PushRosNamespace, around where this file is included, comes before one that is not absolute.
+    """
+    pushed = context.launch_configurations.get("ros_namespace", "")
+    parts = [namespace] if namespace.startswith("/") else [pushed, namespace]
+    return "".join(f"/{part.strip('/')}" for part in parts if part.strip("/"))
 
 
 def sibling(topic: str, name: str) -> str:

@@ -67,7 +67,7 @@ def color_range(inverse_depth: Tensor, settings: ColormapSettings) -> Tensor:
     if samples.device.type != "cpu":
         places = samples.new_tensor(shares)
         return torch.nanquantile(samples, places, dim=1, interpolation="nearest")
-    limits = torch.full((2, len(samples)), torch.nan)
+    limits = samples.new_full((2, len(samples)), torch.nan)
     for index, values in enumerate(samples.numpy()):  # numpy sorts ten times as fast as torch
         valid = np.sort(values[~np.isnan(values)])
         for end, share in enumerate(shares if valid.size else ()):
@@ -97,7 +97,11 @@ def colorize(
     low, high = color_range(inverse_depth, settings) if limits is None else limits
     gain = 255.0 / (high - low).clamp_min(1e-12)
     if inverse_depth.device.type == "cpu":
-        colors = torch.empty((*inverse_depth.shape, 3), dtype=torch.uint8) if out is None else out
+        colors = (
+            inverse_depth.new_empty((*inverse_depth.shape, 3), dtype=torch.uint8)
+            if out is None
+            else out
+        )
         _colorize_cpu(inverse_depth, low.tolist(), gain.tolist(), _table(settings.name), colors)
         return colors
     index = (inverse_depth - low[:, None, None]) * gain[:, None, None]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.model.cards import ModelCard, list_cards, load_card
-from dpt_ros.model.checkpoint_files import HUGGING_FACE_FILES
+from dpt_ros.model.checkpoint_files import weight_files
 from dpt_ros.model.checkpoints import file_sha256, read_card
 from dpt_ros.model.input_transform import InputTransform
 from dpt_ros.model.integrity import CheckpointError
-from dpt_ros.model.weights import find_weights
+from dpt_ros.model.weights import check_weights, find_weights, own_places
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class ModelIdentity:
 
         Raises:
             ConfigError: there is no such model.
-            CheckpointError: there are no weights.
-            OSError: they can't be read.
+            CheckpointError: there are no weights, they can't be read, or are not the card's.
         """
         card = load_card(name)
         path = find_weights(card) if checkpoint is None else Path(checkpoint).expanduser()
@@ -61,14 +59,43 @@ def card_for(card: ModelCard, path: Path) -> ModelCard:
 
     Raises:
         CheckpointError: the file is one of another card, which means something else by its output,
-            or is not the one that a published card's metres are of.
+            is not the one that a published card's metres are of, or is the card's own by its name
+            and place with another hash than the card says.
     """
+    _check_own_file(card, path)
     embedded = read_card(path) if path.suffix == ".safetensors" else None
     if embedded is None:
         _refuse_file_of_another(card, path)
         _refuse_unearned_metres(card, path)
         return card
     return dataclasses.replace(card, input=embedded.input, output=embedded.output)
+
+
+def refuse_wrong_card(card: ModelCard, path: Path) -> None:
+    """Refuse to write a card into weights that it does not describe.
+
+    A card of the user's own is taken at its word. A published one is refused for the file of
+    another card, and with metres for all but its own file and what was made from that.
+
+    Args:
+        card: the card to write.
+        path: the checkpoint that the weights come from.
+
+    Raises:
+        CheckpointError: the card says what these weights do not mean.
+    """
+    embedded = read_card(path) if path.suffix == ".safetensors" else None
+    means = (card.name, card.input, card.output)
+    if embedded is not None and (embedded.name, embedded.input, embedded.output) == means:
+        return
+    _refuse_file_of_another(card, path)
+    _refuse_unearned_metres(card, path)
+
+
+def _check_own_file(card: ModelCard, path: Path) -> None:
+    """A card's hash is of the file that `find_weights` gives, and of no other."""
+    if path.name == card.file and path.absolute() in own_places(card):
+        check_weights(card, path)
 
 
 def _refuse_file_of_another(card: ModelCard, path: Path) -> None:
@@ -105,12 +132,13 @@ def metric_scale_shift(card: ModelCard | None) -> ScaleShift | None:
 
 
 def weights_sha256(path: Path) -> str:
-    """SHA-256 of the weights file; of the list of the files' hashes where there are several."""
-    if not path.is_dir():
-        return file_sha256(path)
-    file = next(path / name for name in HUGGING_FACE_FILES if (path / name).is_file())
-    if not file.name.endswith(".index.json"):
-        return file_sha256(file)
-    parts = sorted(set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()))
-    digests = "\n".join(file_sha256(path / part) for part in parts)
-    return hashlib.sha256(digests.encode()).hexdigest()
+    """SHA-256 of the weights file; of the list of the files' hashes where there are several.
+
+    Raises:
+        CheckpointError: a folder without weights or with a faulty index, or a file can't be read.
+    """
+    files = weight_files(path) if path.is_dir() else [path]
+    digests = [file_sha256(file) for file in files]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -1,7 +1,7 @@
 """Where metres come from: a calibration file, the model's card, or nowhere.
 
 A metre is only published when it is earned: by a calibration made with this model, these weights,
-this network size and a camera of this field of view, or by a model that was trained on metres.
+this network size and a camera of this view, or by a model that was trained on metres.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dpt_ros.geometry.calibration import (
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.geometry.views import view_difference
 from dpt_ros.model.cards import CALIBRATION_SUFFIX, cards_folder
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 BUNDLED = "bundled"
 """Stands for the calibration that comes with the model."""
-FOCAL_TOLERANCE = 0.01
-"""Relative difference of focal length per image side up to which it is the calibrated camera."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,9 +166,12 @@ class Metres:
                 return MetresOfImage(
                     why_not=f"{self._path}: was made for one camera, and this image's is not known"
                 )
-            difference = _other_view(calibration.camera, camera)
+            difference = view_difference(calibration.camera, camera)
             if difference:
-                return MetresOfImage(why_not=f"{self._path}: {difference}")
+                return MetresOfImage(
+                    why_not=f"{self._path}: was made with another camera: {difference}; fit a "
+                    "calibration for this camera"
+                )
         return MetresOfImage(calibration.scale_shift)
 
     def _check(self, calibration: Calibration, network_size: tuple[int, int]) -> None:
@@ -182,21 +184,3 @@ class Metres:
             )
         except CalibrationError as error:
             raise CalibrationError(f"{self._path}: {error}") from error
-
-
-def _other_view(calibrated: Camera, camera: Camera) -> str:
-    """How the field of view differs from the calibrated one; "" if it does not.
-
-    The network sees the image resized, so that what counts is the focal length per image side.
-    """
-    pairs = (
-        ("fx / width", calibrated.fx_px / calibrated.width, camera.fx_px / camera.width),
-        ("fy / height", calibrated.fy_px / calibrated.height, camera.fy_px / camera.height),
-    )
-    for name, expected, got in pairs:
-        if abs(got - expected) > FOCAL_TOLERANCE * expected:
-            return (
-                f"was made with another camera: {name} is {got:.4f}, expected {expected:.4f}; "
-                "fit a calibration for this camera"
-            )
-    return ""

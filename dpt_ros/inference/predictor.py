@@ -22,6 +22,7 @@ from dpt_ros.inference.device import (
     full_float32,
 )
 from dpt_ros.inference.identity import card_for, metric_scale_shift, weights_sha256
+from dpt_ros.inference.narrow_convolution import widen_narrow_convolutions
 from dpt_ros.inference.overflow import is_finite, not_finite_message, refuse_large_weights
 from dpt_ros.inference.packed_linear import pack_linear_layers
 from dpt_ros.model.cards import InputSpec, ModelCard, load_card
@@ -244,8 +245,9 @@ def as_tensor(array: NDArray[np.generic]) -> Tensor:
 
     Nobody writes into it: torch has no read-only tensors and would warn of each such array.
     """
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array)
+    # numpy calls a reversed batch of one contiguous, torch does not.
+    if not array.flags.c_contiguous or min(array.strides, default=0) < 0:
+        array = array.copy()
     if not array.flags.writeable:
         array = np.asarray(_Writeable(array))
     return torch.from_numpy(array)
@@ -276,6 +278,8 @@ def _prepare(model: DPT, device: torch.device, dtype: torch.dtype) -> DPT:
     model = model.prepare_for_inference()
     refuse_large_weights(model, dtype)
     model = model.to(device=device, dtype=dtype)
+    if (dtype, device.type) == (torch.bfloat16, "cpu"):
+        widen_narrow_convolutions(model)
     if dtype != torch.float32 and not isinstance(model.head.conv3, _Float32Output):
         model.head.conv3 = _Float32Output(model.head.conv3)  # type: ignore[assignment]
     return model

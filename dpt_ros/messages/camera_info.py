@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpt_ros.geometry.camera import Camera
+from dpt_ros.geometry.distortion import COEFFICIENT_COUNTS
 from dpt_ros.messages.errors import MessageError
 
 __all__ = [
@@ -26,6 +27,10 @@ __all__ = [
     "scaled_camera_info",
     "unrectified_camera_info",
 ]
+
+
+# Of the focal length: what is left of computing P in floating point.
+_NO_SKEW = 1e-6
 
 
 class UncalibratedCameraError(MessageError):
@@ -59,7 +64,8 @@ def camera_from_info(
     Raises:
         UncalibratedCameraError: the focal length in P (rectified) or K is zero.
         MessageError: values that are not finite, skew, an unknown distortion model or a wrong
-            number of coefficients, a picture of another shape.
+            number of coefficients, a picture of another shape, or a full one although there is a
+            region of interest.
     """
     matrix = _calibrated_matrix(info, rectified)
     window = _window(info)
@@ -83,6 +89,7 @@ def camera_from_info(
         ) from error
     if width is None or height is None or (width, height) == (camera.width, camera.height):
         return camera
+    _refuse_full_picture(info, window, width, height)
     _check_aspect(width, height, camera.width, camera.height)
     return camera.scaled(width, height)
 
@@ -101,12 +108,14 @@ def scaled_camera_info(info: Any, width: int, height: int, header: Any | None = 
         header: header of the result; None: that of `info`.
 
     Raises:
-        MessageError: width x height has another aspect ratio than the camera's picture.
+        MessageError: width x height has another aspect ratio than the camera's picture, or is the
+            full sensor's although there is a region of interest.
     """
     window = _window(info)
     camera_width = window.width // window.binning_x
     camera_height = window.height // window.binning_y
     if (width, height) != (camera_width, camera_height):
+        _refuse_full_picture(info, window, width, height)
         _check_aspect(width, height, camera_width, camera_height)
     scale = (width / camera_width, height / camera_height)
     roi_type = type(info.roi)
@@ -221,7 +230,7 @@ def _calibrated_matrix(info: Any, rectified: bool) -> NDArray[np.float64]:
         raise UncalibratedCameraError(
             f"camera_info is uncalibrated: the focal length in {name} is 0; {remedy}"
         )
-    if matrix[0, 1] != 0:
+    if abs(matrix[0, 1]) > _NO_SKEW * abs(matrix[0, 0]):
         raise MessageError(
             f"camera_info has a skew of {matrix[0, 1]:g} in {name}, expected 0: calibrate the "
             "camera without skew"
@@ -238,10 +247,29 @@ def _distortion(info: Any) -> tuple[str, tuple[float, ...]]:
     coefficients = tuple(float(value) for value in info.d)
     if not any(coefficients):
         return "none", ()
+    # Seen in drivers: OpenCV goes by the number of coefficients, not by a name.
     if info.distortion_model == "plumb_bob" and len(coefficients) >= 8:
-        # Seen in drivers, and read by OpenCV, which goes by the number of coefficients.
         return "rational_polynomial", coefficients
-    return info.distortion_model, coefficients
+    if info.distortion_model == "rational_polynomial" and len(coefficients) in (4, 5):
+        return "plumb_bob", coefficients
+    count = max(COEFFICIENT_COUNTS.get(info.distortion_model, (len(coefficients),)))
+    # Also seen: equidistant with a fifth, of 0. What is 0 beyond the last bends nothing.
+    is_longer = any(coefficients[count:])
+    return info.distortion_model, coefficients if is_longer else coefficients[:count]
+
+
+def _refuse_full_picture(info: Any, window: _Window, width: int, height: int) -> None:
+    """Refuse the full sensor's picture beside a smaller region of interest of the same shape.
+
+    It may be all that the sensor sees, or the region enlarged: two cameras of other angles.
+    """
+    is_full = (width, height) == (info.width, info.height)
+    if is_full and (window.width, window.height) != (info.width, info.height):
+        raise MessageError(
+            f"the picture is {width}x{height}, the full sensor, but camera_info has a "
+            f"{_describe(window)}: publish the picture of that region, or set the region's width, "
+            "height and offsets to 0"
+        )
 
 
 def _check_aspect(width: int, height: int, camera_width: int, camera_height: int) -> None:

@@ -24,8 +24,8 @@ class InputTransform:
         self.spec = spec
         mean, std = np.asarray(spec.mean), np.asarray(spec.std)
         # (x / 255 - mean) / std as one multiplication and one addition.
-        self._gain = torch.tensor(1.0 / (255.0 * std), dtype=torch.float32)
-        self._offset = torch.tensor(-mean / std, dtype=torch.float32)
+        self._gain = torch.from_numpy((1.0 / (255.0 * std)).astype(np.float32))
+        self._offset = torch.from_numpy((-mean / std).astype(np.float32))
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """The network's (height, width) for an image of this size.
@@ -104,7 +104,9 @@ def _resize_cpu(images: Tensor, size: tuple[int, int], out: Tensor | None = None
         return images if out is None else out.copy_(images)
     import cv2
 
-    resized = torch.empty((images.shape[0], *size, *images.shape[3:])) if out is None else out
+    shape = (images.shape[0], *size, *images.shape[3:])
+    # As `images`, whatever the process's default type and device: cv2 writes where both fit alone.
+    resized = images.new_empty(shape) if out is None else out
     for source, target in zip(images.numpy(), resized.numpy(), strict=True):
         cv2.resize(source, (size[1], size[0]), dst=target, interpolation=cv2.INTER_CUBIC)
     return resized

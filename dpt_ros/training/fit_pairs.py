@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dpt_ros.bags.dataset import Dataset, DatasetError, SampleRecord
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.fit import FitError
+from dpt_ros.geometry.views import view_difference
 from dpt_ros.inference import DepthPredictor, InferenceError
-from dpt_ros.inference.metres import FOCAL_TOLERANCE
 from dpt_ros.training.fit_settings import FitSettings
 
 MAX_POINTS = 4_000_000
@@ -132,25 +132,15 @@ def find_view(predictor: DepthPredictor, records: Sequence[SampleRecord]) -> Vie
         )
     cameras = Counter(record.camera for record in records)
     camera = cameras.most_common(1)[0][0]
-    others = {record.source for record in records if _is_other_view(camera, record.camera)}
+    differences = {other: view_difference(camera, other) for other in cameras}
+    others = {record.source for record in records if differences[record.camera]}
     if others:
-        first = next(r.camera for r in records if _is_other_view(camera, r.camera))
+        first = next(filter(None, differences.values()))
         raise FitError(
-            f"the cameras see different fields: fx / width is {camera.fx_px / camera.width:.3f} "
-            f"for most pictures and {first.fx_px / first.width:.3f} in {_names(others)}; a "
-            "calibration holds for one: choose the sources of one camera with --sources"
+            f"the cameras see different fields: in {_names(others)} {first} as for most pictures; "
+            "a calibration holds for one: choose the sources of one camera with --sources"
         )
     return View(camera, next(iter(sources)), len(cameras))
-
-
-def _is_other_view(camera: Camera, other: Camera) -> bool:
-    return any(
-        abs(got - expected) > FOCAL_TOLERANCE * expected
-        for expected, got in (
-            (camera.fx_px / camera.width, other.fx_px / other.width),
-            (camera.fy_px / camera.height, other.fy_px / other.height),
-        )
-    )
 
 
 def _names(sources: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ import yaml
 
 from dpt_ros.config import ConfigError
 from dpt_ros.geometry.calibration import Calibration, CalibrationError, save_calibration
+from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference import identity, metres
@@ -98,6 +99,22 @@ def test_the_limits_in_force_tell_what_the_calibration_narrowed(calibrated, limi
 def test_without_a_calibration_the_limits_are_those_set(tmp_path):
     model = ModelIdentity("dpt_tiny", tmp_path / "weights", "", load_card("dpt_tiny"))
     assert Metres(model, "").limits_in_force(DepthLimits(0.2, 30.0)) == "0.2 to 30 m"
+
+
+def test_a_calibration_of_another_lens_gives_no_metres(tmp_path):
+    sha256, path = "0123456789abcdef" * 4, tmp_path / "calibration.yaml"
+    model = ModelIdentity("dpt_tiny", tmp_path / "weights", sha256, load_card("dpt_tiny"))
+    network_size = model.network_size(480, 640)
+    raw = Camera(640, 480, 300.0, 300.0, 319.5, 239.5, "equidistant", (0.0, 0.1, 0.0, 0.0))
+    pair = ScaleShift(0.5, 0.1)
+    save_calibration(Calibration(pair, "dpt_tiny", sha256, *network_size, raw, 4.0, 60.0), path)
+    metres = Metres(model, str(path))
+    assert metres.of_image(640, 480, raw).scale_shift == pair
+    rectified = Camera(640, 480, 300.0, 300.0, 319.5, 239.5)
+    refused = metres.of_image(640, 480, rectified)
+    assert refused.scale_shift is None
+    assert "was made with another camera: its rays differ by" in refused.why_not
+    assert refused.why_not.endswith("fit a calibration for this camera")
 
 
 def test_limits_outside_of_the_calibration_are_refused(calibrated):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from dpt_ros.inference import DepthPredictor, InferenceError, device
+from dpt_ros.inference import DepthPredictor, Frame, FramePipeline, InferenceError, device
 from dpt_ros.inference.predictor import as_tensor
 from dpt_ros.model import create_model, save_checkpoint
 from dpt_ros.model.cards import InputSpec, ModelCard, OutputSpec
@@ -335,3 +335,32 @@ def test_half_precision_on_a_gpu(precision: str):
     assert relative_difference(on_gpu.predict(rgb), on_cpu.predict(rgb)) < 0.01
     result = on_gpu.predict(torch.from_numpy(rgb).cuda())
     assert result.device.type == "cuda"
+
+
+def test_the_answer_does_not_depend_on_the_process_s_default_type() -> None:
+    predictor = DepthPredictor(make_model(), device="cpu", precision="float32")
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    pipeline = FramePipeline(predictor, keep_memory=True)
+    wanted = frozenset({"inverse_depth", "color"})
+    expected = predictor.predict(rgb)
+    colors = np.array(pipeline.process([Frame(rgb)], wanted)[0].color)
+    before = torch.get_default_dtype()
+    try:
+        for dtype in (torch.float64, torch.float16, torch.bfloat16):
+            torch.set_default_dtype(dtype)
+            found = predictor.predict(rgb)
+            assert found.dtype == np.float32
+            assert np.array_equal(found, expected)
+            outputs = pipeline.process([Frame(rgb)], wanted)[0]
+            assert np.array_equal(outputs.inverse_depth, expected)
+            assert np.array_equal(outputs.color, colors)
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 50, 3), (40, 1, 3), (1, 50, 3), (2, 40, 50, 3)])
+def test_reversed_arrays_are_taken_like_others(shape: tuple[int, ...]) -> None:
+    predictor = DepthPredictor(make_model(), device="cpu", precision="float32")
+    rgb = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    for view in (rgb[::-1], rgb[:, ::-1]):
+        assert np.array_equal(predictor.predict(view), predictor.predict(view.copy()))

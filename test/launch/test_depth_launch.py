@@ -118,6 +118,30 @@ def test_rviz_shows_the_node_of_the_namespace(launch: Launch, namespace: str) ->
     assert all(moved == f"/robot{topic}" for topic, moved in outputs.items())
 
 
+@pytest.mark.parametrize(
+    ("pushed", "namespace", "root"),
+    [
+        ("/pushed", "", "/pushed"),
+        ("pushed", "robot", "/pushed/robot"),
+        ("/fleet/one/", "robot/", "/fleet/one/robot"),
+        ("/pushed", "/robot", "/robot"),
+        ("/", "", ""),
+    ],
+)
+def test_rviz_follows_a_namespace_pushed_around_the_file(
+    launch: Launch, pushed: str, namespace: str, root: str
+) -> None:
+    # Where launch_ros's PushRosNamespace leaves it.
+    given = {"ros_namespace": pushed, "namespace": namespace}
+    launched = launch("depth", **given, rviz="true", image="front/image_rect")
+    shown = remappings(launched.node("rviz2"))
+    assert shown["/image_rect"] == f"{root}/front/image_rect"
+    outputs = {topic: moved for topic, moved in shown.items() if topic.startswith("/dpt/")}
+    assert outputs == (
+        {topic: f"{root}{topic}" for topic in topics_of_the_layout()} if root else {}
+    )
+
+
 def topics_of_the_layout() -> set[str]:
     """The node's own, with the camera_info that RViz takes beside a depth image."""
     lines = (ROOT / "config" / "dpt_ros.rviz").read_text(encoding="utf-8").splitlines()

@@ -276,3 +276,48 @@ def test_scaled_info_describes_the_camera_of_that_size(binning, offset, factor, 
     assert size(read) == size(expected) == (width, height)
     assert intrinsics(read) == pytest.approx(intrinsics(expected))
     assert read.distortion == expected.distortion
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "expected_model", "expected"),
+    [
+        ("equidistant", (0.1, 0.1, 0.1, 0.1, 0.0), "equidistant", (0.1, 0.1, 0.1, 0.1)),
+        ("plumb_bob", (0.1, 0.2, 0.0, 0.0, 0.3, 0.0), "plumb_bob", (0.1, 0.2, 0.0, 0.0, 0.3)),
+        ("rational_polynomial", (0.1, 0.2, 0.01, 0.02), "plumb_bob", (0.1, 0.2, 0.01, 0.02)),
+        ("rational_polynomial", (0.1, 0.2, 0, 0, 0.3), "plumb_bob", (0.1, 0.2, 0, 0, 0.3)),
+    ],
+)
+def test_coefficients_as_drivers_fill_them_in(family, model, given, expected_model, expected):
+    info = family.camera_info(distortion_model=model, d=np.array(given))
+    camera = camera_from_info(info, rectified=False)
+    assert (camera.distortion_model, camera.distortion) == (expected_model, expected)
+
+
+def test_a_coefficient_too_many_that_is_not_0_is_refused(family):
+    info = family.camera_info(distortion_model="equidistant", d=np.array([0.1] * 5))
+    with pytest.raises(MessageError, match="got 5 coefficients, expected 4"):
+        camera_from_info(info, rectified=False)
+
+
+def test_a_skew_that_is_rounding_is_none(family):
+    info = family.camera_info()
+    p = np.array(info.p, np.float64)
+    p[1] = 1e-9
+    info.p = p
+    assert camera_from_info(info, rectified=True).fx_px == 400
+
+
+@pytest.mark.parametrize("read", [camera_from_info, scaled_camera_info])
+def test_a_full_picture_beside_a_region_of_its_shape_is_refused(family, read):
+    """Read as the region enlarged, its focal length would be twice too large."""
+    info = family.camera_info()
+    info.roi.x_offset, info.roi.y_offset = 100, 50
+    info.roi.width, info.roi.height = 320, 240
+    arguments = (True,) if read is camera_from_info else ()
+    with pytest.raises(MessageError, match=r"full sensor, .* 320x240 at \(100, 50\).* to 0"):
+        read(info, *arguments, width=640, height=480)
+    # A region resized otherwise, and one of the full size, are taken.
+    read(info, *arguments, width=160, height=120)
+    info.roi.x_offset, info.roi.y_offset = 0, 0
+    info.roi.width, info.roi.height = 640, 480
+    read(info, *arguments, width=640, height=480)

@@ -1,0 +1,70 @@
+"""Very narrow pictures in bfloat16 on a CPU: the same answer every time, near float32's."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dpt_ros.inference.narrow_convolution import WidenedConvolution, widen_narrow_convolutions
+from dpt_ros.inference.predictor import DepthPredictor
+from dpt_ros.model import create_model
+from dpt_ros.model.cards import load_card
+
+
+def _fill_freed_memory(value: float) -> None:
+    """Leave blocks of many sizes full of a value, for whoever reads memory that is not its own."""
+    for count in (256, 1024, 3072, 8192, 65536):
+        for _ in range(6):
+            torch.full((count,), value, dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("height", [1, 2, 5, 12])
+def test_widening_changes_no_value(width: int, height: int) -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 8, 3, stride=2, padding=1)
+    x = torch.randn(2, 6, height, width)
+    expected = plain(x)
+    torch.testing.assert_close(WidenedConvolution(plain)(x), expected)
+
+
+def test_every_strided_convolution_of_a_network_is_wrapped_once() -> None:
+    model = create_model("dpt_tiny").prepare_for_inference()
+    x = torch.rand(1, 3, 64, 16)
+    with torch.no_grad():
+        expected = model(x)
+        for _ in range(2):
+            widen_narrow_convolutions(model)
+        torch.testing.assert_close(model(x), expected)
+    wrapped = [module for module in model.modules() if isinstance(module, WidenedConvolution)]
+    # The deepest level's, and one in each of the second and third of the ResNet's stages.
+    assert len(wrapped) == 3
+    assert not any(isinstance(module.convolution, WidenedConvolution) for module in wrapped)
+
+
+@pytest.mark.parametrize(("multiple_of", "width"), [(32, 48), (16, 24)])
+def test_a_narrow_picture_in_bfloat16_is_like_float32(multiple_of: int, width: int) -> None:
+    """Failed on CPUs with AMX: NaN, or 6e32 times as much, differently in each call."""
+    card = load_card("dpt_tiny")
+    card = dataclasses.replace(card, input=dataclasses.replace(card.input, multiple_of=multiple_of))
+    torch.manual_seed(0)
+    state = create_model("dpt_tiny").state_dict()
+    rgb = np.random.default_rng(0).integers(0, 256, (320, width, 3), np.uint8)
+    answers = {}
+    for precision in ("float32", "bfloat16"):
+        model = create_model("dpt_tiny")
+        model.load_state_dict(state)
+        predictor = DepthPredictor(model, card, device="cpu", precision=precision)
+        assert predictor.network_size(320, width)[1] == multiple_of
+        found = []
+        for value in (0.0, float("nan"), 1e30):
+            _fill_freed_memory(value)
+            found.append(predictor.predict(rgb))
+        assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+        answers[precision] = found[0]
+    difference = np.abs(answers["bfloat16"] - answers["float32"]).mean()
+    assert difference < 0.02 * answers["float32"].mean()
