@@ -8,6 +8,8 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from dpt_ros.ros.parameters import OVERRIDES
 from dpt_ros.ros.qos import subscription_mismatch
 
+_RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+
 
 def why_nothing_arrives(
     node: Node, name: str, topic: str, type_name: str, profile: QoSProfile
@@ -23,7 +25,8 @@ def why_nothing_arrives(
     """
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
-        return f"nobody publishes {topic}{_others(node, name, topic, type_name)}"
+        elsewhere = _other_transport(node, topic, type_name)
+        return f"nobody publishes {topic}{elsewhere or _others(node, name, topic, type_name)}"
     types = sorted({publisher.topic_type for publisher in publishers})
     if type_name not in types:
         return f"{topic} carries {', '.join(types)}, expected {type_name}{_transport(types)}"
@@ -39,14 +42,58 @@ def why_nothing_arrives(
     )
 
 
+def why_no_camera_info(node: Node, topic: str, profile: QoSProfile) -> str:
+    """What to add where no camera_info came: "" unless it was published before this node asked.
+
+    Args:
+        node: the node that subscribed.
+        topic: the topic's full name, after remapping.
+        profile: the subscription's quality of service.
+    """
+    kept = QoSDurabilityPolicy.TRANSIENT_LOCAL
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not any(publisher.qos_profile.durability == kept for publisher in publishers):
+        return ""
+    asked = {
+        "durability": ("transient_local", profile.durability == kept),
+        # A best-effort subscription is not given what was sent before it.
+        "reliability": ("reliable", profile.reliability == QoSReliabilityPolicy.RELIABLE),
+    }
+    lacking = [
+        f"{OVERRIDES}{topic}.subscription.{policy} set to {value}"
+        for policy, (value, is_asked) in asked.items()
+        if not is_asked
+    ]
+    if not lacking:
+        return ""
+    return (
+        ": its publisher keeps its last message for those who come later, and this node does not "
+        f"ask for it; start the node with {' and '.join(lacking)}"
+    )
+
+
+def _other_transport(node: Node, topic: str, type_name: str) -> str:
+    """What to say where the pictures are published, but by the other transport."""
+    if type_name == _RAW:
+        other, wanted, transport = f"{topic}/compressed", _COMPRESSED, "compressed"
+    elif type_name == _COMPRESSED and topic.endswith("/compressed"):
+        other, wanted, transport = topic.removesuffix("/compressed"), _RAW, "raw"
+    else:
+        return ""
+    publishers = node.get_publishers_info_by_topic(other)
+    if wanted not in {publisher.topic_type for publisher in publishers}:
+        return ""
+    return f": {other} is published: set the parameter image_transport to {transport}"
+
+
 def _others(node: Node, name: str, topic: str, type_name: str) -> str:
-    own = f"{node.get_fully_qualified_name()}/"
+    own = {publisher.topic_name for publisher in node.publishers}
     others = sorted(
         other
         for other, types in node.get_topic_names_and_types()
         if type_name in types
         and other != topic
-        and not other.startswith(own)
+        and other not in own
         and node.count_publishers(other) > 0
     )
     if not others:
@@ -55,9 +102,9 @@ def _others(node: Node, name: str, topic: str, type_name: str) -> str:
 
 
 def _transport(types: list[str]) -> str:
-    if "sensor_msgs/msg/CompressedImage" in types:
+    if _COMPRESSED in types:
         return ": set the parameter image_transport to compressed"
-    if "sensor_msgs/msg/Image" in types:
+    if _RAW in types:
         return ": set the parameter image_transport to raw"
     return ""
 

@@ -12,8 +12,8 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from dpt_ros.ros.arrival import why_nothing_arrives
-from dpt_ros.ros.latest_camera import LatestCamera
+from dpt_ros.ros.arrival import why_no_camera_info, why_nothing_arrives
+from dpt_ros.ros.latest_camera import CameraOfImage, LatestCamera
 from dpt_ros.ros.mailbox import Mailbox
 from dpt_ros.ros.outputs import Outputs
 from dpt_ros.ros.qos import (
@@ -31,13 +31,23 @@ SILENCE_S = 3.0
 """After so long without an image the diagnostics look for the reason."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ReceivedImage:
     """An image message, the stream it came from and when (seconds of a clock that never jumps)."""
 
     stream: CameraStream
     message: Any
     received_s: float
+    _end: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False)
+
+    def ends(self) -> bool:
+        """True once: who asks first counts what became of the image. For any thread."""
+        return self._end.acquire(blocking=False)
+
+    def count(self, name: str) -> None:
+        """Count what became of the image, one of `COUNTS`, unless that was counted before."""
+        if self.ends():
+            self.stream.statistics.count(name)
 
 
 class CameraStream:
@@ -64,6 +74,7 @@ class CameraStream:
         self._subscribed_s = 0.0
         self._type: Any = Image
         self._profile = input_profile()
+        self._info_profile = input_profile()
         self.name = topics.name
         self.image_topic = node.resolve_topic_name(topics.image)
         self.camera_info_topic = node.resolve_topic_name(topics.camera_info)
@@ -82,19 +93,30 @@ class CameraStream:
         self._type = CompressedImage if transport == "compressed" else Image
         self.image_topic = transport_topic(self._node, self._topics.image, transport)
         self._profile = self._subscribe(self._type, self.image_topic, self._on_image)
-        self._subscribe(CameraInfo, self.camera_info_topic, self.camera.update)
+        self._info_profile = self._subscribe(CameraInfo, self.camera_info_topic, self.camera.update)
         self._subscribed_s = time.monotonic()
 
     def unsubscribe(self) -> None:
-        """Listen no more, and drop what was not taken."""
+        """Listen no more."""
         for subscription in self._subscriptions:
             # Publishers, and what does not fit them, stay.
             self.qos_trouble.pop(subscription.topic_name, None)
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
-        self.mailbox.take()
+
+    def forget(self) -> None:
+        """Drop what was not taken, and what was known of the images; after the worker's end."""
+        dropped = self.mailbox.take()
+        if dropped is not None:
+            dropped.count("not wanted")
         self.camera.forget()
         self.stamps.forget()
+        self.forget_reasons()
+
+    def forget_reasons(self) -> None:
+        """Nobody asks any more why an output is not published; who asks later is told anew."""
+        self.why_not = {}
+        self._teller.forget(f"{self.name} ")
 
     def forget_clock(self) -> None:
         """The node's clock jumped: what was measured against it says nothing any more."""
@@ -122,13 +144,20 @@ class CameraStream:
         images, infos = (self._node.count_publishers(topic) for topic in topics)
         return images, infos
 
+    def camera_of_image(self, width: int, height: int, rectified: bool) -> CameraOfImage:
+        """The camera of an image, or why none is known; see `LatestCamera.of_image`."""
+        found = self.camera.of_image(width, height, rectified)
+        if self.camera.has_info:
+            return found
+        more = why_no_camera_info(self._node, self.camera_info_topic, self._info_profile)
+        return dataclasses.replace(found, why_not=f"{found.why_not}{more}")
+
     def silence(self) -> str:
         """Why no image comes; "" while images come or the stream is not old enough to tell."""
         now_s = time.monotonic()
-        since_s = self.statistics.seconds_since_arrival(now_s)
         if not self._subscriptions or now_s - self._subscribed_s < SILENCE_S:
             return ""
-        if since_s is not None and since_s < SILENCE_S:
+        if not self.statistics.is_silent(now_s, SILENCE_S):
             return ""
         type_name = f"sensor_msgs/msg/{self._type.__name__}"
         return why_nothing_arrives(

@@ -30,7 +30,7 @@ class NodeState:
     """What the node knows of itself: its lifecycle state and what went wrong."""
 
     label: str
-    configure_error: str = ""
+    transition_error: str = ""
     failure: str = ""
 
 
@@ -39,8 +39,8 @@ def network_status(
 ) -> DiagnosticStatus:
     """The status "`prefix`: network": the model, where it runs, and whether it fails."""
     level, message = OK, state.label
-    if state.configure_error:
-        level, message = ERROR, f"not configured: {state.configure_error}"
+    if state.transition_error:
+        level, message = ERROR, state.transition_error
     elif state.failure:
         level, message = ERROR, state.failure
     elif state.label != "active":
@@ -73,7 +73,8 @@ def camera_status(
     troubles = [silence, *stream.qos_trouble.values(), stream.stamps.oddity]
     troubles += sorted(set(stream.why_not.values()))
     troubles += _new_drops(stream)
-    troubles = [trouble for trouble in troubles if trouble]
+    # An image topic's mismatch is also why it is silent.
+    troubles = [trouble for trouble in dict.fromkeys(troubles) if trouble]
     rate_in_hz, rate_out_hz = stream.statistics.rates_hz(now_s)
     level, message = OK, f"{rate_in_hz:.1f} Hz in, {rate_out_hz:.1f} Hz out"
     if state.failure:

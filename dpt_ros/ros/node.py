@@ -14,10 +14,11 @@ from rclpy.clock import Clock, ClockType, JumpThreshold  # type: ignore[attr-def
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from dpt_ros.config import ConfigError
 from dpt_ros.inference.metres import Metres
 from dpt_ros.ros.camera_stream import CameraStream, ReceivedImage
 from dpt_ros.ros.diagnostics import DEPTH_LIMITS, NodeState, camera_status, network_status
-from dpt_ros.ros.parameters import NodeParameters
+from dpt_ros.ros.parameters import SET_FIXED, NodeParameters
 from dpt_ros.ros.qos import unused_overrides, unused_overrides_message
 from dpt_ros.ros.settings import NodeSettings
 from dpt_ros.ros.tell import Teller
@@ -50,7 +51,7 @@ class DepthNode(LifecycleNode):
         self._processor: Processor | None = None
         self._worker: Worker[ReceivedImage] | None = None
         self._streams: list[CameraStream] = []
-        self._configure_error = ""
+        self._transition_error = ""
         self._is_finalized = False
         self._settings = NodeParameters(
             self, NodeSettings, lambda: self._network is not None, self._apply
@@ -78,7 +79,7 @@ class DepthNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights and the calibration, and make the publishers."""
         settings = self._settings.config
-        self._configure_error = ""
+        self._transition_error = ""
         try:
             from dpt_ros.ros.network import Network  # takes seconds: what it imports is large
 
@@ -99,7 +100,7 @@ class DepthNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen to the cameras and start the worker."""
-        return self._guarded("activate", self._activate)
+        return self._guarded("activate", "activated", self._activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen no more, and wait for the frame in work; one that hangs is given up."""
@@ -113,7 +114,7 @@ class DepthNode(LifecycleNode):
                     f"{error}: it will not be published; activate and cleanup wait for its end"
                 )
 
-        return self._guarded("deactivate", deactivate)
+        return self._guarded("deactivate", "deactivated", deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take the publishers away and give the device's memory back."""
@@ -122,7 +123,7 @@ class DepthNode(LifecycleNode):
             self._deactivate(STOP_S)  # a frame that was given up may still be in the network
             self._clean_up()
 
-        return self._guarded("cleanup", clean_up)
+        return self._guarded("cleanup", "cleaned up", clean_up)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and give everything back, from whatever state."""
@@ -132,7 +133,7 @@ class DepthNode(LifecycleNode):
             self._deactivate(STOP_S)
             self._clean_up()
 
-        return self._guarded("shutdown", stop)
+        return self._guarded("shutdown", "shut down", stop)
 
     def stop(self, timeout_s: float) -> None:
         """Stop the worker before the process ends; one that is busy for longer is given up."""
@@ -174,7 +175,8 @@ class DepthNode(LifecycleNode):
             self.get_logger().info(
                 f"listening to {stream.image_topic} and {stream.camera_info_topic}"
             )
-        if unused := unused_overrides(self, self._settings.overrides):
+        optional = [stream.outputs.optional_topic for stream in self._streams]
+        if unused := unused_overrides(self, self._settings.overrides, optional):
             self.get_logger().warning(unused_overrides_message(unused))
 
     def _deactivate(self, timeout_s: float) -> None:
@@ -185,7 +187,10 @@ class DepthNode(LifecycleNode):
         """
         for stream in self._streams:
             stream.unsubscribe()
-        if self._worker is not None and not self._worker.stop(timeout_s):
+        has_ended = self._worker is None or self._worker.stop(timeout_s)
+        for stream in self._streams:
+            stream.forget()
+        if not has_ended:
             if self._processor is not None:
                 self._processor.give_up()
             self._processor = None
@@ -203,14 +208,32 @@ class DepthNode(LifecycleNode):
         if network is not None:
             network.free()
 
-    def _guarded(self, name: str, action: Callable[[], None]) -> TransitionCallbackReturn:
+    def _guarded(
+        self, name: str, done: str, action: Callable[[], None]
+    ) -> TransitionCallbackReturn:
+        self._transition_error = ""
         try:
             action()
         except Exception as error:
-            self.get_logger().error(f"{name} failed: {self._described(error)}")
+            text = self._described(error)
+            self._transition_error = f"not {done}: {text}"
+            self.get_logger().error(f"{name} failed: {text}{self._remedy(name, error)}")
             self.get_logger().debug(traceback.format_exc())
             return FAILURE
         return SUCCESS
+
+    def _remedy(self, transition: str, error: Exception) -> str:
+        """A line with the commands to go on after a transition that failed."""
+        set_state = f"ros2 lifecycle set {self.get_fully_qualified_name()}"
+        if isinstance(error, TimeoutError) and transition != "shutdown":
+            return f"\nOnce it has ended: {set_state} {transition}"
+        if transition != "activate":
+            return ""
+        return (
+            f"\nOnce it is mended: {set_state} activate. To set a parameter right: {set_state} "
+            f"cleanup; ros2 param set {self.get_fully_qualified_name()} ...; {set_state} "
+            f"configure; {set_state} activate"
+        )
 
     def _configure_failed(self, error: Exception) -> TransitionCallbackReturn:
         if not self.context.ok():
@@ -221,7 +244,7 @@ class DepthNode(LifecycleNode):
         traceback.clear_frames(error.__traceback__)  # they may hold the half-loaded model
         self._clean_up()
         _release_memory()
-        self._configure_error = text
+        self._transition_error = f"not configured: {text}"
         name = self.get_fully_qualified_name()
         self.get_logger().error(
             f"configure failed: {text}\nSet the parameter right (ros2 param set {name} ...), then: "
@@ -258,13 +281,25 @@ class DepthNode(LifecycleNode):
         )
 
     def _apply(self, settings: NodeSettings) -> None:
-        """Put live parameters in force."""
+        """Put live parameters in force, all or none.
+
+        Raises:
+            ConfigError: one can't be; any other error would end the process from here.
+        """
+        before = self._settings.config
         if self._network is not None:
             self._network.apply(settings)
-            if self._metres is not None and settings.depth != self._settings.config.depth:
-                self._tell_limits(self._metres, settings)
-        for stream in self._streams:
-            stream.outputs.set_millimetres(settings.publish_millimetres)
+        try:
+            for stream in self._streams:
+                stream.outputs.set_millimetres(settings.publish_millimetres)
+        except Exception as error:
+            if self._network is not None:
+                self._network.apply(before)
+            raise ConfigError(
+                f"publish_millimetres: {self._described(error)}. To set one of them: {SET_FIXED}"
+            ) from error
+        if self._metres is not None and settings.depth != before.depth:
+            self._tell_limits(self._metres, settings)
 
     def _on_worker_error(self, error: Exception) -> None:
         if not self.context.ok():
@@ -294,10 +329,10 @@ class DepthNode(LifecycleNode):
         if self._processor is None or self._worker is None:
             label = "unconfigured" if self._network is None else "inactive"
             label = "finalized" if self._is_finalized else label
-            return NodeState(label, configure_error=self._configure_error)
+            return NodeState(label, self._transition_error)
         if not self._worker.is_alive():
             return NodeState("active", failure="the worker's thread ended: restart the node")
-        return NodeState("active", failure=self._processor.failure())
+        return NodeState("active", self._transition_error, self._processor.failure())
 
 
 def _release_memory() -> None:

@@ -84,6 +84,11 @@ class Outputs:
         """The full name of an output's topic."""
         return self._node.resolve_topic_name(self._prefix + OUTPUTS[output][0])
 
+    @property
+    def optional_topic(self) -> str:
+        """The full name of the topic that a parameter makes or takes away while the node runs."""
+        return self.topic(_OPTIONAL)
+
     def publish(
         self, header: Any, results: FrameOutputs, info: Any | None, wanted: frozenset[str]
     ) -> None:

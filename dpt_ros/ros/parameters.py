@@ -23,6 +23,12 @@ Config = TypeVar("Config")
 _MAX_INTEGER = 2**63 - 1
 _ROS_OWN = ("use_sim_time", "start_type_description_service")
 
+SET_FIXED = (
+    "`ros2 lifecycle set NODE deactivate`, then `cleanup`, set the parameter, "
+    "then `configure` and `activate`"
+)
+"""How to set what is fixed while the node is configured."""
+
 OVERRIDES = "qos_overrides."
 """How the names of ROS's own parameters for a topic's quality of service begin."""
 
@@ -173,6 +179,5 @@ def _fixed_reason(names: list[str]) -> str:
     one = len(names) == 1
     return (
         f"{', '.join(names)} {'is' if one else 'are'} fixed while the node is configured: "
-        "`ros2 lifecycle set NODE deactivate`, then `cleanup`, set the parameter, "
-        "then `configure` and `activate`"
+        f"{SET_FIXED}"
     )

@@ -78,21 +78,32 @@ class Processor:
         self._failure = ""
         self._recovered = True
         self._given_up = False
+        self._batch: Sequence[ReceivedImage] = ()
 
     def process(self, batch: Sequence[ReceivedImage]) -> None:
         """Decode, run the network and publish; a bad image costs no more than itself."""
         taken_s = time.monotonic()
+        self._batch = batch
         try:
             prepared = [
                 image for item in batch if (image := self._prepare(item, taken_s)) is not None
             ]
             self._infer(prepared)
+        except Exception:  # nobody expected it; what it left has an end as well
+            self._count_lost()
+            raise
         finally:
+            self._batch = ()
             self._idle_since_s = time.monotonic()
 
     def give_up(self) -> None:
         """Publish nothing more, not even the batch in work."""
         self._given_up = True
+        self._count_lost()
+
+    def _count_lost(self) -> None:
+        for received in self._batch:
+            received.count("failed")
 
     def report(self, error: Exception) -> None:
         """Note an error that nobody expected, so that the diagnostics show it."""
@@ -108,21 +119,21 @@ class Processor:
     def _prepare(self, received: ReceivedImage, taken_s: float) -> PreparedImage | None:
         stream, message = received.stream, received.message
         if self._is_stale(stream, message):
-            stream.statistics.count("stale")
+            received.count("stale")
             return None
         subscribed = stream.outputs.subscribed()
         if not subscribed:
-            stream.statistics.count("not wanted")
-            stream.why_not = {}
+            received.count("not wanted")
+            stream.forget_reasons()
             return None
         try:
             rgb = image_to_rgb(message)
         except MessageError as error:
-            stream.statistics.count("undecodable")
+            received.count("undecodable")
             self._teller.tell("undecodable", f"{stream.image_topic}: image dropped: {error}")
             return None
         height, width = rgb.shape[:2]
-        camera = stream.camera.of_image(width, height, self._settings().rectified)
+        camera = stream.camera_of_image(width, height, self._settings().rectified)
         metres = self._metres.of_image(width, height, camera.camera)
         stream.why_not = self._explain(stream, subscribed, camera, metres)
         self._teller.tell_change(f"{stream.name} rectified", self._doubt(stream, camera))
@@ -196,7 +207,7 @@ class Processor:
         images = [image for image in prepared if image.wanted & FROM_NETWORK]
         for image in prepared:
             if not image.wanted:  # nothing of what is listened to can be published: see why_not
-                image.stream.statistics.count("not wanted")
+                image.received.count("not wanted")
             elif not image.wanted & FROM_NETWORK:  # depth/camera_info alone
                 self._publish(image, FrameOutputs(), image.decoded_s)
         if not images:
@@ -229,6 +240,7 @@ class Processor:
 
     def _publish(self, image: PreparedImage, result: FrameOutputs, processed_s: float) -> None:
         if self._given_up:
+            image.received.count("failed")
             return
         self._publish_messages(image, result)
         published_s = time.monotonic()
@@ -241,9 +253,10 @@ class Processor:
             network_s=result.network_s,
             published=published_s,
         )
-        image.stream.statistics.finished(
-            times, self._latency_s(image.received.message.header.stamp)
-        )
+        if image.received.ends():
+            image.stream.statistics.finished(
+                times, self._latency_s(image.received.message.header.stamp)
+            )
 
     def _latency_s(self, stamp: Any) -> float | None:
         stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
@@ -251,7 +264,7 @@ class Processor:
         return latency_s if stamp_ns and 0.0 <= latency_s <= PLAUSIBLE_AGE_S else None
 
     def _drop(self, image: PreparedImage, error: Exception) -> None:
-        image.stream.statistics.count("failed")
+        image.received.count("failed")
         self._fail(f"frame dropped: {type(error).__name__}: {error}")
 
     def _fail(self, text: str) -> None:

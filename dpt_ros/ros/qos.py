@@ -109,15 +109,22 @@ def _override(end: str, policy: str, value: str) -> str:
     return f", or start the node with the parameter {OVERRIDES}{end}.{policy} set to {value}"
 
 
-def unused_overrides(node: Node, given: Iterable[str]) -> list[str]:
+def unused_overrides(node: Node, given: Iterable[str], optional: Iterable[str] = ()) -> list[str]:
     """Of parameters that are to change a quality of service, those of no topic that the node has.
 
     To be asked once the node has made its topics.
+
+    Args:
+        node: has the topics.
+        given: the parameters' names.
+        optional: topics that the node may publish later.
     """
+    published = {*(end.topic_name for end in node.publishers), *optional}
+    subscribed = {end.topic_name for end in node.subscriptions}
     known = {
-        f"{OVERRIDES}{end.topic_name}.{kind}.{policy}"
-        for kind, ends in (("publisher", node.publishers), ("subscription", node.subscriptions))
-        for end in ends
+        f"{OVERRIDES}{topic}.{kind}.{policy}"
+        for kind, topics in (("publisher", published), ("subscription", subscribed))
+        for topic in topics
         for policy in _OVERRIDABLE
     }
     return sorted(set(given) - known)

@@ -10,6 +10,11 @@ from collections.abc import Iterable, Sequence
 WINDOW_S = 5.0
 """Rates and percentiles are taken over this many seconds."""
 
+_PATIENCE_INTERVALS = 2.5
+"""A stream is slow rather than silent until so many of its last interval have passed, ..."""
+_PATIENCE_S = 30.0
+"""... but no longer than this, so that a camera that died is told."""
+
 _MOST_FRAMES = 1024
 
 COUNTS = ("received", "published", "overwritten", "stale", "undecodable", "failed", "not wanted")
@@ -98,10 +103,12 @@ class FrameStatistics:
         with self._lock:
             return {name: self._counts[name] for name in COUNTS}
 
-    def seconds_since_arrival(self, now_s: float) -> float | None:
-        """How long ago the last image came; None if none came yet."""
+    def is_silent(self, now_s: float, after_s: float) -> bool:
+        """Whether no image has come for `after_s`, or for longer than a slow camera takes."""
         with self._lock:
-            return now_s - self._arrivals_s[-1] if self._arrivals_s else None
+            if not self._arrivals_s:
+                return True
+            return now_s - self._arrivals_s[-1] >= max(after_s, _patience_s(self._arrivals_s))
 
     def rates_hz(self, now_s: float) -> tuple[float, float]:
         """Images in and frames out a second."""
@@ -124,11 +131,24 @@ class FrameStatistics:
 
 
 def rate_hz(times_s: Iterable[float], now_s: float) -> float:
-    """Events a second within the last `WINDOW_S`; 0 for fewer than two events."""
+    """Events a second within the last `WINDOW_S`, of a slower stream from its last two.
+
+    0 for fewer than two events, and once the stream is silent.
+    """
+    times_s = tuple(times_s)
     recent = [time_s for time_s in times_s if now_s - time_s <= WINDOW_S]
+    if len(recent) < 2 and times_s and now_s - times_s[-1] <= _patience_s(times_s):
+        recent = list(times_s[-2:])
     if len(recent) < 2 or recent[-1] <= recent[0]:
         return 0.0
     return (len(recent) - 1) / (recent[-1] - recent[0])
+
+
+def _patience_s(times_s: Sequence[float]) -> float:
+    """How long the next event may take; 0 where fewer than two tell no interval."""
+    if len(times_s) < 2:
+        return 0.0
+    return min(_PATIENCE_INTERVALS * (times_s[-1] - times_s[-2]), _PATIENCE_S)
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:

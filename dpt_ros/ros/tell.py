@@ -55,3 +55,10 @@ class Teller:
                 self._last_s[kind] = now_s
         if text:
             self._log(text)
+
+    def forget(self, about: str) -> None:
+        """Let `tell_change` tell anew of every kind that begins with `about`."""
+        with self._lock:
+            self._told = {
+                kind: text for kind, text in self._told.items() if not kind.startswith(about)
+            }

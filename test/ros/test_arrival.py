@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 WAIT_S = 20.0
-IMAGE = "sensor_msgs/msg/Image"
+IMAGE, JPEG = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
 @pytest.fixture
@@ -26,7 +26,9 @@ def nodes(ros_environment: dict[str, str]) -> Iterator[tuple[Any, Any]]:
     rclpy.shutdown(context=context)
 
 
-def _told(listener: Any, topic: str, is_known: Callable[[str], bool]) -> str:
+def _told(
+    listener: Any, topic: str, is_known: Callable[[str], bool], type_name: str = IMAGE
+) -> str:
     """The sentence for a best-effort camera subscription, once discovery has got that far."""
     from rclpy.qos import qos_profile_sensor_data
 
@@ -35,7 +37,9 @@ def _told(listener: Any, topic: str, is_known: Callable[[str], bool]) -> str:
     deadline = time.monotonic() + WAIT_S
     text = ""
     while time.monotonic() < deadline:
-        text = why_nothing_arrives(listener, "image_rect", topic, IMAGE, qos_profile_sensor_data)
+        text = why_nothing_arrives(
+            listener, "image_rect", topic, type_name, qos_profile_sensor_data
+        )
         if is_known(text):
             break
         time.sleep(0.05)
@@ -74,3 +78,37 @@ def test_another_type_names_the_transport_and_another_topic_the_remapping(
     text = _told(listener, "/arrival/typo", lambda text: "/arrival/elsewhere" in text)
     assert text.startswith("nobody publishes /arrival/typo; ")
     assert "remap with -r image_rect:=/" in text
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_a_stream_that_comes_by_the_other_transport_names_it(
+    nodes: tuple[Any, Any], transport: str
+) -> None:
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import CompressedImage, Image
+
+    listener, driver = nodes
+    raw, compressed = f"/arrival/asks_{transport}", f"/arrival/asks_{transport}/compressed"
+    other, message_type = (compressed, CompressedImage) if transport == "raw" else (raw, Image)
+    driver.create_publisher(message_type, other, qos_profile_sensor_data)
+    topic, type_name = (raw, IMAGE) if transport == "raw" else (compressed, JPEG)
+    text = _told(listener, topic, lambda text: f"{other} is" in text, type_name)
+    set_to = "compressed" if transport == "raw" else "raw"
+    assert text == (
+        f"nobody publishes {topic}: {other} is published: "
+        f"set the parameter image_transport to {set_to}"
+    )
+
+
+@pytest.mark.node
+def test_a_node_is_not_advised_to_listen_to_itself(nodes: tuple[Any, Any]) -> None:
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import Image
+
+    listener, driver = nodes
+    listener.create_publisher(Image, "/arrival/a_result", qos_profile_sensor_data)
+    driver.create_publisher(Image, "/arrival/a_source", qos_profile_sensor_data)
+    text = _told(listener, "/arrival/none", lambda text: "/arrival/a_source" in text)
+    assert "/arrival/a_source" in text
+    assert "/arrival/a_result" not in text

@@ -45,6 +45,27 @@ def test_rate_counts_the_intervals_within_the_window() -> None:
     assert rate_hz([10.0, 11.0], now_s=99.5) == 0.0
 
 
+def test_the_rate_of_a_slow_stream_is_that_of_its_last_two_until_it_is_overdue() -> None:
+    five_seconds_apart = [85.0, 90.0, 95.0]
+    for now_s in (95.0, 97.0, 99.9, 107.4):
+        assert rate_hz(five_seconds_apart, now_s) == pytest.approx(0.2)
+    assert rate_hz(five_seconds_apart, now_s=107.6) == 0.0
+    assert rate_hz([0.0, 50.0], now_s=79.0) == pytest.approx(0.02)
+    assert rate_hz([0.0, 50.0], now_s=81.0) == 0.0
+
+
+def test_a_camera_is_silent_once_its_next_image_is_overdue() -> None:
+    statistics = FrameStatistics()
+    assert statistics.is_silent(0.0, after_s=3.0)
+    statistics.arrived(10.0, overwritten=False)
+    assert not statistics.is_silent(12.9, after_s=3.0)
+    assert statistics.is_silent(13.0, after_s=3.0)
+    for at_s, silent_from_s in ((10.1, 13.1), (15.1, 27.6), (75.1, 105.1)):
+        statistics.arrived(at_s, overwritten=False)
+        assert not statistics.is_silent(silent_from_s - 0.1, after_s=3.0)
+        assert statistics.is_silent(silent_from_s + 0.1, after_s=3.0)
+
+
 def test_percentile_is_the_nearest_rank() -> None:
     values = [float(value) for value in range(20, 0, -1)]
     assert percentile(values, 50) == 10.0

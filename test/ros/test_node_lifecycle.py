@@ -199,6 +199,12 @@ def test_silence_is_explained_by_what_is_published_elsewhere(node: Any, peer: An
     from sensor_msgs.msg import CompressedImage, Image
 
     peer.forget_publisher("/camera/image_color")
+    status = peer.status(
+        "front/dpt: camera",
+        lambda status: "image_transport to compressed" in values_of(status).get("no images", ""),
+    )
+    assert "/camera/image_color/compressed is published" in status.message
+    peer.forget_publisher("/camera/image_color/compressed")
     elsewhere = peer.node.create_publisher(Image, "/kitchen/image", 1)
     status = peer.status(
         "front/dpt: camera",

@@ -14,6 +14,7 @@ import torch
 from dpt_ros.inference import DepthPredictor, Frame
 from dpt_ros.inference.metres import Metres
 from dpt_ros.ros import node
+from dpt_ros.ros.camera_stream import ReceivedImage
 from dpt_ros.ros.network import Network, release_memory
 from dpt_ros.ros.processing import Processor
 from dpt_ros.ros.settings import NodeSettings
@@ -43,7 +44,9 @@ def camera_image(name: str) -> Any:
     """What of a prepared image an inference that fails looks at."""
     frame = Frame(np.zeros((96, 128, 3), np.uint8), stream=name)
     stream = SimpleNamespace(name=name, statistics=FrameStatistics())
-    return SimpleNamespace(frame=frame, stream=stream, wanted=frozenset({"color"}))
+    received = ReceivedImage(stream, None, 0.0)  # type: ignore[arg-type]
+    wanted = frozenset({"color"})
+    return SimpleNamespace(frame=frame, stream=stream, received=received, wanted=wanted)
 
 
 def process_failing(network: Network, output: Any) -> tuple[list[int], str]:

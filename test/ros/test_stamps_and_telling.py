@@ -75,3 +75,13 @@ def test_a_state_that_flips_with_every_frame_is_told_once_a_second() -> None:
         log.teller.tell_change("camera", "no camera_info" if index % 2 else "")
         log.now_s += 0.1
     assert len(log.lines) == 2
+
+
+def test_a_state_that_was_forgotten_is_told_anew_and_others_are_not() -> None:
+    log = Log()
+    for _ in range(2):
+        for kind in ("left metres", "right metres"):
+            log.teller.tell_change(kind, f"none for {kind}")
+        log.teller.forget("left ")
+        log.now_s += 2.0
+    assert log.lines == ["none for left metres", "none for right metres", "none for left metres"]
