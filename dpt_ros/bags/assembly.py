@@ -20,7 +20,8 @@ from dpt_ros.bags.scan_placement import Scan, find_fixed_frame, place_scan
 from dpt_ros.bags.stamp_guard import StampGuard
 from dpt_ros.bags.tally import Tally
 from dpt_ros.bags.topics import SensorTopics, find_topics, frame_warnings, is_rectified
-from dpt_ros.bags.transforms import TransformError, TransformGraph, read_transforms
+from dpt_ros.bags.transforms import TransformError, TransformGraph
+from dpt_ros.bags.transforms_file import read_transforms
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.lidar import Projection, project_scan
 from dpt_ros.messages.camera_info import camera_from_info
@@ -120,7 +121,7 @@ class SampleAssembly:
             self.tally.warn(f"the fixed transform {name} has two values: the later one is taken")
 
     def _begin(self, topics: SensorTopics) -> None:
-        self._odometry_choices = topics.odometry_choices
+        self._without_motion = topics.without_motion
         pictures = self._settings.pictures
         self._is_rectified = (
             is_rectified(topics.image) if pictures == "auto" else pictures == "rectified"
@@ -306,7 +307,7 @@ class SampleAssembly:
             points=scan.points[kept],
             stamps_ns=None if scan.stamps_ns is None else scan.stamps_ns[kept],
         )
-        placed = place_scan(scan, self._graph, camera_frame, picture_ns, fixed)
+        placed = self._place(scan, camera_frame, picture_ns, fixed)
         self._tell_of_motion(scan, fixed)
         projection = project_scan(placed, camera, np.eye(4), self._settings.lidar)
         self.tally.points["in_picture"] += projection.in_image
@@ -325,6 +326,20 @@ class SampleAssembly:
             }
         return projection
 
+    def _place(
+        self, scan: Scan, camera_frame: str, picture_ns: int, fixed: str | None
+    ) -> NDArray[np.float64]:
+        """The scan's points in the camera's frame; a fixed frame that was named has to be there."""
+        named = self._settings.fixed_frame if self._settings.motion_compensation else ""
+        try:
+            return place_scan(scan, self._graph, camera_frame, picture_ns, fixed or named or None)
+        except TransformError as error:
+            if fixed is None or self._graph.is_moving(camera_frame, scan.frame):
+                raise
+            raise TransformError(
+                f"{error}; where the robot stands still, --no-motion-compensation does without"
+            ) from error
+
     def _tell_of_damage(self, text: str) -> None:
         self.tally.damage = text
         self.tally.warn(text)
@@ -333,13 +348,10 @@ class SampleAssembly:
         if not self._settings.motion_compensation:
             return
         if fixed is None:
-            odometry = "no odometry"
-            if several := ", ".join(self._odometry_choices):
-                odometry = f"several odometry topics ({several}), none chosen by --odometry-topic,"
-            self.tally.warn(
-                f"{odometry} and no /tf to a frame that stands still (--fixed-frame): if the robot "
-                "moved, its scans are smeared and its depth is off"
-            )
+            named = self._settings.fixed_frame
+            stays = f"the LiDAR does not move in the frame {named!r} (--fixed-frame): if the robot "
+            stays += "moved, name a frame that stands still"
+            self.tally.warn(stays if named else self._without_motion)
         elif scan.stamps_ns is None:
             self.tally.warn(
                 "the scans do not say when each point was measured: the movement between scan and "

@@ -115,7 +115,7 @@ def _folder(path: Path) -> Path | None:
     """The folder of a recording; None of a file that is not all there is of a recording."""
     if path.is_dir():
         return path
-    is_whole = (path.parent / "metadata.yaml").exists() and _storage_files(path.parent) == [path]
+    is_whole = (path.parent / "metadata.yaml").exists() and storage_files(path.parent) == [path]
     return path.parent if is_whole else None
 
 
@@ -139,10 +139,11 @@ def _files(path: Path) -> list[Path]:
     """What of a recording is hashed; of a folder without storage files, all there is."""
     if path.is_file():
         return [path]
-    return _storage_files(path) or sorted(path.iterdir())
+    return storage_files(path) or sorted(path.iterdir())
 
 
-def _storage_files(folder: Path) -> list[Path]:
+def storage_files(folder: Path) -> list[Path]:
+    """A recording's storage files, without its metadata.yaml."""
     return sorted(file for file in folder.iterdir() if file.name.endswith(_STORAGE_ENDINGS))
 
 

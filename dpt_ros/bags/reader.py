@@ -30,6 +30,15 @@ _LOG = logging.getLogger(__name__)
 _STORAGE_SUFFIXES = (".mcap", ".db3")
 
 
+_OPTIONS = {
+    **dict.fromkeys(IMAGE_TYPES, "--image-topic"),
+    "sensor_msgs/msg/CameraInfo": "--camera-info-topic",
+    "sensor_msgs/msg/PointCloud2": "--points-topic",
+    "nav_msgs/msg/Odometry": "--odometry-topic",
+}
+"""How the commands let people choose a topic, by its message type."""
+
+
 class BagError(ValueError):
     """A recording is missing, empty or damaged, or has no such topic."""
 
@@ -136,8 +145,15 @@ class BagReader:
         """The topics with one of these message types, sorted by name."""
         return tuple(topic for topic in self.topics if topic.type in types)
 
-    def find_topic(self, types: Sequence[str], name: str | None = None) -> str:
+    def find_topic(
+        self, types: Sequence[str], name: str | None = None, option: str | None = None
+    ) -> str:
         """The topic of one of these types: `name` when it fits, or the only one with messages.
+
+        Args:
+            types: message types.
+            name: of the topic; None: there is to be only one.
+            option: how people choose it, for the message; None: as the commands do, by the type.
 
         Raises:
             BagError: no such topic, or several and no name; lists those that fit.
@@ -153,7 +169,10 @@ class BagReader:
             raise BagError(
                 f"{self.path} has no messages of type {kinds}; its topics: {_listed(self.topics)}"
             )
-        wanted = "no topic was chosen" if name is None else f"got topic {name!r}"
+        wanted = f"got topic {name!r}"
+        if name is None:
+            option = option or next((_OPTIONS[kind] for kind in types if kind in _OPTIONS), "")
+            wanted = f"no topic was chosen{f' with {option}' if option else ''}"
         raise BagError(
             f"{wanted}: expected one of those of type {kinds} in {self.path}: {_listed(fitting)}"
         )
@@ -304,9 +323,12 @@ def _storage_path(path: Path) -> Path:
     files = sorted(file for file in path.iterdir() if file.suffix in _STORAGE_SUFFIXES)
     if len(files) == 1:
         return files[0]
+    remedy = "write its metadata with `ros2 bag reindex`, or give one of the files"
+    if not files:
+        remedy = "give a folder as `ros2 bag record` writes it, or an .mcap or .db3 file"
     raise BagError(
         f"{path} has no metadata.yaml and {len(files)} storage files, expected a rosbag2 recording:"
-        " write its metadata with `ros2 bag reindex`, or give one of the files"
+        f" {remedy}"
     )
 
 

@@ -38,6 +38,17 @@ class SensorTopics:
         optional = (self.odometry,) if self.odometry else ()
         return (self.image, self.camera_info, self.points, *optional, *self.moving_transforms)
 
+    @property
+    def without_motion(self) -> str:
+        """What to tell where nothing says how the robot moves."""
+        odometry = "no odometry"
+        if several := ", ".join(self.odometry_choices):
+            odometry = f"several odometry topics ({several}), none chosen by --odometry-topic,"
+        return (
+            f"{odometry} and no /tf to a frame that stands still (--fixed-frame): if the robot "
+            "moved, its scans are smeared and its depth is off"
+        )
+
 
 def find_topics(
     bag: BagReader,
@@ -85,6 +96,14 @@ def camera_info_topic(bag: BagReader, image_topic: str) -> str | None:
         return _sibling(image_topic)
     is_choice = len(names) == 1 and not _frames_that_differ(bag, image_topic, names[0])
     return names[0] if is_choice else None
+
+
+def is_info_unclear(bag: BagReader, image_topic: str) -> bool:
+    """Whether none lies beside the images, but several elsewhere of which one may be theirs."""
+    names = [topic.name for topic in bag.topics_of([CAMERA_INFO]) if topic.count]
+    if len(names) < 2 or _sibling(image_topic) in names:
+        return False
+    return not all(_frames_that_differ(bag, image_topic, name) for name in names)
 
 
 def _sibling(image_topic: str) -> str:

@@ -1,4 +1,4 @@
-"""Where frames are: a graph of transforms from /tf, /tf_static, odometry or a file.
+"""Where frames are: a graph of transforms from /tf, /tf_static, odometry and other fixed ones.
 
 tf2's buffer needs a ROS installation; what is needed of it is chaining, done here, and
 interpolation in time, done by SciPy's Slerp.
@@ -9,16 +9,13 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
-
-from dpt_ros.config import ConfigError, load_yaml, unknown_key_message
 
 Matrices = NDArray[np.float64]
 
@@ -145,7 +142,7 @@ class TransformGraph:
             except TransformError as error:
                 wrong = error
                 continue
-            parent, child = _bare(item.header.frame_id), _bare(item.child_frame_id)
+            parent, child = bare_frame(item.header.frame_id), bare_frame(item.child_frame_id)
             if is_static:
                 self.add_static(parent, child, _matrices(np.array([pose]))[0])
             else:
@@ -159,7 +156,7 @@ class TransformGraph:
         Raises:
             TransformError: a rotation that is none.
         """
-        parent, child = _bare(message.header.frame_id), _bare(message.child_frame_id)
+        parent, child = bare_frame(message.header.frame_id), bare_frame(message.child_frame_id)
         place = message.pose.pose
         pose = _pose(place.position, place.orientation, f"{parent} <- {child} (odometry)")
         self._add_pose(self._odometry, (parent, child), _stamp_ns(message.header), pose)
@@ -213,7 +210,7 @@ class TransformGraph:
 
     def _path(self, target: str, source: str) -> list[str]:
         """The frames from `target` to `source` with the fewest transforms between them."""
-        target, source = _bare(target), _bare(source)
+        target, source = bare_frame(target), bare_frame(source)
         if not target or not source:
             raise TransformError(
                 f"got the frames {source!r} and {target!r}, expected names: the messages' headers "
@@ -232,7 +229,8 @@ class TransformGraph:
                 raise TransformError(
                     f"there is no transform from {source!r} to {target!r}; frames known: "
                     f"{', '.join(self.frames) or 'none'}. Give a file of transforms "
-                    "(--transforms), or name the frames (--camera-frame, --lidar-frame)"
+                    "(--transforms), or name the frames (--camera-frame, --lidar-frame, "
+                    "--fixed-frame)"
                 )
             path = [source]
             while path[-1] != target:
@@ -294,77 +292,6 @@ class _Joined:
         return frame
 
 
-def read_transforms(path: str | Path) -> Iterator[tuple[str, str, Matrices]]:
-    """Fixed transforms from a YAML file: parent, child and transform_parent_child [4, 4].
-
-        transforms:
-          - {parent: base_link, child: velodyne, translation_m: [0, 0, 1.2],
-             rotation_xyzw: [0, 0, 0, 1]}
-          - {parent: base_link, child: camera, translation_m: [0.3, 0, 1],
-             rotation_rpy_rad: [-1.5708, 0, -1.5708]}
-          - {parent: velodyne, child: camera, matrix: [[...], [...], [...], [0, 0, 0, 1]]}
-
-    A matrix and a rotation with translation take a point of the child to the parent; roll, pitch
-    and yaw are about the parent's fixed axes x, y, z, as in URDF.
-
-    Raises:
-        ConfigError: the file can't be read, or holds something else.
-    """
-    content = load_yaml(path)
-    items = content.get("transforms")
-    if not isinstance(items, list) or len(content) != 1:
-        raise ConfigError(f"{path}: expected one key, transforms, with a list")
-    for index, item in enumerate(items):
-        where = f"{path}: transforms[{index}]"
-        if not isinstance(item, dict):
-            raise ConfigError(f"{where}: got {item!r}, expected parent, child and numbers")
-        known = (*_LENGTHS, "parent", "child", "matrix")
-        for key in item:
-            if key not in known:
-                raise ConfigError(f"{where}: {unknown_key_message(str(key), known)}")
-        parent, child = item.get("parent"), item.get("child")
-        if not (isinstance(parent, str) and isinstance(child, str) and parent and child):
-            raise ConfigError(f"{where}: got {parent!r} and {child!r}, expected parent and child")
-        yield _bare(parent), _bare(child), _file_matrix(item, where)
-
-
-_LENGTHS = {"translation_m": 3, "rotation_xyzw": 4, "rotation_rpy_rad": 3}
-
-
-def _file_matrix(item: dict[str, Any], where: str) -> Matrices:
-    if "matrix" in item:
-        try:
-            matrix = np.array(item["matrix"], np.float64)
-        except (TypeError, ValueError):
-            matrix = np.empty(0)
-        rotation = matrix[:3, :3] if matrix.shape == (4, 4) else np.zeros((3, 3))
-        is_rigid = np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4)
-        if not is_rigid or np.linalg.det(rotation) < 0 or (matrix[3] != (0, 0, 0, 1)).any():
-            raise ConfigError(
-                f"{where}: matrix: got {item['matrix']!r}, expected 4 rows of 4 numbers: a "
-                "rotation, a translation, and 0 0 0 1"
-            )
-        return matrix
-    values: dict[str, list[float]] = {}
-    for key, count in _LENGTHS.items():
-        numbers = item.get(key, [0.0, 0.0, 0.0] if key == "translation_m" else None)
-        if numbers is None:
-            continue
-        is_list = isinstance(numbers, list) and len(numbers) == count
-        if not is_list or not all(isinstance(n, (int, float)) for n in numbers):
-            raise ConfigError(f"{where}: {key}: got {numbers!r}, expected {count} numbers")
-        values[key] = numbers
-    if "rotation_rpy_rad" in values:
-        rotation = Rotation.from_euler("xyz", values["rotation_rpy_rad"])
-    elif np.any(values.get("rotation_xyzw", 0.0)):
-        rotation = Rotation.from_quat(values["rotation_xyzw"])
-    else:
-        raise ConfigError(f"{where}: expected rotation_xyzw, rotation_rpy_rad or matrix")
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation.as_matrix(), values["translation_m"]
-    return matrix
-
-
 def _pose(move: Any, turn: Any, name: str) -> tuple[float, ...]:
     pose = tuple(float(v) for v in (move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w))
     if not np.isfinite(pose).all() or not any(pose[3:]):
@@ -391,6 +318,6 @@ def _stamp_ns(header: Any) -> int:
     return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
-def _bare(frame: str) -> str:
+def bare_frame(frame: str) -> str:
     """ROS 1's frames began with a slash; tf2's don't."""
     return frame.lstrip("/")

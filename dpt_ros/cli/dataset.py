@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from dpt_ros.cli.numbers import count
+
 _EXAMPLE = """examples:
   dpt-ros dataset build drive_1 drive_2 --out drives
   dpt-ros dataset build drive_* --out drives --image-topic /camera/image_raw --jobs 4
@@ -50,6 +52,7 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_build(kinds: Any) -> None:
     from dpt_ros.bags.sample_settings import SampleSettings
+    from dpt_ros.cli.bench import positive
     from dpt_ros.cli.options import add_settings
 
     parser = kinds.add_parser(
@@ -63,7 +66,7 @@ def _add_build(kinds: Any) -> None:
     _add_output(parser)
     parser.add_argument(
         "--jobs",
-        type=int,
+        type=positive,
         default=1,
         help="bags read at the same time, each by one process (default: %(default)s)",
     )
@@ -105,7 +108,7 @@ def _add_import(kinds: Any) -> None:
     _add_output(parser)
     parser.add_argument(
         "--min-points",
-        type=int,
+        type=count,
         default=50,
         help="pictures with fewer known depths are left out (default: %(default)s)",
     )
@@ -149,7 +152,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="the data set's folder")
     parser.add_argument(
         "--overlays",
-        type=int,
+        type=count,
         default=12,
         help="pictures to look at, of each source; 0 writes none (default: %(default)s)",
     )

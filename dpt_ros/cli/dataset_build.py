@@ -67,12 +67,14 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.bags.dataset import DatasetWriter
     from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.cli.dataset_show import print_source, write_json
-    from dpt_ros.cli.options import read_settings
+    from dpt_ros.cli.options import folder, read_settings, writable
 
     settings = read_settings(options, SampleSettings)
-    out = Path(options.out)
+    out = folder("out", options.out)
     with DatasetWriter(out, dense=False, options=dataset_options(settings)) as writer:
         recordings, done = name_recordings(options.bags, writer.sources, settings)
+    if options.json:  # it may lie in the data set's folder, which is there now
+        options.json = writable("json", options.json)
     for name in done:
         print(f"{name}: is finished already")
     jobs = [_Job(recording, out, settings, options.overlays) for recording in recordings]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dpt_ros.bags.importers.foreign import ForeignSource
 
+_OF_FOLDERS = ("depth_scale", "camera", "rectified", "images", "depth", "dense")
+
 
 def run(options: argparse.Namespace) -> int:
     """Import what was named; returns 0, or 1 where a source gave nothing."""
@@ -18,16 +20,19 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.bags.dataset import DatasetWriter
     from dpt_ros.bags.importers.foreign import ForeignDataError, import_source
     from dpt_ros.cli.dataset_show import print_source, write_json
+    from dpt_ros.cli.options import folder
 
+    _refuse_options_of_the_other(options)
+    folder("out", options.out)
     sources, made_with = _kitti(options) if options.kitti else _folders(options)
     built: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    dense = bool(options.dense and not options.kitti)
     with (
-        DatasetWriter(options.out, dense=dense, options=made_with) as writer,
+        DatasetWriter(options.out, dense=options.dense, options=made_with) as writer,
         tqdm(total=sum(source.total for source in sources), unit="picture", file=sys.stderr) as bar,
     ):
-        done = dict(writer.sources)
+        finished = writer.sources
+        done = {source.name: finished[source.name] for source in sources if source.name in finished}
         before = 0
         for source in sources:
 
@@ -55,6 +60,20 @@ def run(options: argparse.Namespace) -> int:
         result = {"built": built, "finished_before": [*done], "failed": failed, "samples": samples}
         write_json(Path(options.json), result)
     return 1 if failed else 0
+
+
+def _refuse_options_of_the_other(options: argparse.Namespace) -> None:
+    """Refuse what is for KITTI where folders are imported, and the other way round."""
+    from dpt_ros.cli.dataset import add_parser
+    from dpt_ros.cli.options import unused
+
+    lidar = [name for name in vars(options) if name.startswith("lidar.")]
+    kind, other, names = "--kitti", "--folder", [*_OF_FOLDERS]
+    if options.folder:
+        kind, other, names = "--folder", "--kitti", ["kitti_camera", *lidar]
+    words = ["dataset", "import", kind, ".", "--out", "."]
+    if ignored := unused(options, add_parser, words, names):
+        raise ValueError(f"{ignored}: of {other}, and has no effect with {kind}; leave it out")
 
 
 def _check_same(source: ForeignSource, info: Any) -> None:

@@ -12,12 +12,20 @@ from typing import Any
 def run(options: argparse.Namespace) -> int:
     """Print a data set's sources; always 0."""
     from dpt_ros.bags.dataset import Dataset
+    from dpt_ros.cli.options import writable
 
+    if options.json:
+        options.json = writable("json", options.json)
     dataset = Dataset(options.dataset)
     kind = "dense" if dataset.dense else "sparse"
     print(f"{len(dataset)} samples, {kind} depth, {len(dataset.sources)} sources")
     for name, info in sorted(dataset.sources.items()):
         print_source(name, info)
+    if not dataset.sources:
+        print(
+            f"nothing was finished in {dataset.folder}: `dpt-ros dataset build BAG --out "
+            f"{dataset.folder}` makes sources of bags, and tells why one cannot be made"
+        )
     if options.json:
         write_json(
             Path(options.json),

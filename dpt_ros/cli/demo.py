@@ -31,6 +31,7 @@ The model's weights are fetched when they are missing. In the output folder, for
   NAME_demo.png   the picture beside the node's colour map of inverse depth
   NAME_demo.ply   the node's points, in metres (with a camera and a calibration or metric model)"""
 _DRIVE = {"kind": "corridor", "seconds": 24.0, "rate": 4.0}
+_NOT_OF_A_DRIVE = ("split", "storage", "compressed", "depth")
 _START_S = 180.0
 _ANSWER_S = 120.0
 _POINTS_S = 3.0
@@ -73,7 +74,7 @@ def add_parser(subparsers: Any) -> None:
     add_settings(
         parser.add_argument_group("the synthetic drive"),
         BagSettings,
-        leave_out=("split", "storage", "compressed", "depth"),
+        leave_out=_NOT_OF_A_DRIVE,
         defaults=_DRIVE,
     )
     parser.set_defaults(func=run)
@@ -90,19 +91,34 @@ def run(options: argparse.Namespace) -> int:
         from dpt_ros.cli.demo_drive import run_drive
 
         return run_drive(options)
+    _refuse_options_of_the_drive(options)
     options.model = options.model or InferenceSettings().model
     return _run_pictures(options)
 
 
+def _refuse_options_of_the_drive(options: argparse.Namespace) -> None:
+    from dpt_ros.cli.options import unused
+    from dpt_ros.config import list_settings
+    from dpt_ros.synthetic.settings import BagSettings
+
+    of_drive = [s.name for s in list_settings(BagSettings) if s.name not in _NOT_OF_A_DRIVE]
+    if ignored := unused(options, add_parser, ["demo"], of_drive):
+        raise ValueError(
+            f"{ignored}: of the synthetic drive, and {options.input} is played instead; leave out "
+            "one of them"
+        )
+
+
 def _run_pictures(options: argparse.Namespace) -> int:
     """Play every picture through the node; returns 0, or 1 where none was answered."""
+    from dpt_ros.cli.predict import output_folder, tell_troubles
     from dpt_ros.cli.sources import Source
     from dpt_ros.ros.node_process import NodeProcess, isolate
     from dpt_ros.ros.player import Player
 
     source = Source(options.input, options.camera, options.image_topic, options.rectified)
+    out = output_folder(options.out, source)
     parameters = _parameters(options)
-    out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     isolate()
     with NodeProcess(parameters) as node, Player(["color", "points"]) as player:
@@ -111,10 +127,7 @@ def _run_pictures(options: argparse.Namespace) -> int:
         answered = _play_all(source, node, player, out)
         player.spin(1.2)  # until the diagnostics have reported once more
         report = player.diagnostics
-    for reason in source.skipped:
-        print(f"skipped: {reason}", file=sys.stderr)
-    for reason in source.camera_troubles:
-        print(f"without a camera: {reason}", file=sys.stderr)
+    tell_troubles(source, options.camera)
     _summarise(report, answered, out)
     if options.json:
         found = {

@@ -133,6 +133,7 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.cli.evaluate_inputs import open_input
     from dpt_ros.cli.evaluate_outputs import (
+        check_files,
         check_folder,
         check_same,
         told,
@@ -145,6 +146,7 @@ def run(options: argparse.Namespace) -> int:
     plan = _plan(options)
     out = Path(options.out)
     check_folder(out, options.force)
+    check_files(out, options)
     keep = Path(options.keep) if options.keep else out / "kept"
     settings = read_settings(options, SampleSettings)
     recordings = [open_input(Path(path), settings, keep, _progress) for path in options.inputs]

@@ -55,18 +55,19 @@ def _keep(
     path: Path, name: str, settings: SampleSettings, folder: Path, progress: Progress
 ) -> None:
     """Write a recording's frames; what is half-written by a killed process is begun anew."""
+    what = f"read {path.resolve().name}"
     with BagReader(path) as bag:
         has_lidar = any(topic.count for topic in bag.topics_of([POINT_CLOUD]))
     options = dataclasses.asdict(settings)
     with DatasetWriter(folder, dense=False, options=options) as writer:
         if has_lidar:
             stream = iterate_samples(path, settings, name)
-            for sample in progress(stream, f"read {path.name}"):
+            for sample in progress(stream, what):
                 writer.add(sample)
             info = stream.info
         else:
             info = {"path": str(path), "warnings": [_NO_LIDAR], "rejected": {}}
-            for sample in progress(_pictures(path, name, settings, info), f"read {path.name}"):
+            for sample in progress(_pictures(path, name, settings, info), what):
                 writer.add(sample)
         writer.finish_source(name, info)
 
@@ -79,10 +80,12 @@ def _pictures(
     pictures = Source(path, None, settings.image_topic or None, rectified)
     newest_ns = None
     for picture in pictures:
+        reason = ""
         if picture.camera is None:
-            continue
-        if newest_ns is not None and picture.stamp_ns <= newest_ns:
+            reason = "picture without a camera_info that can be used"
+        elif newest_ns is not None and picture.stamp_ns <= newest_ns:
             reason = "picture that is not newer than the one before"
+        if reason or picture.camera is None:
             info["rejected"][reason] = info["rejected"].get(reason, 0) + 1
             continue
         newest_ns = picture.stamp_ns
@@ -94,7 +97,7 @@ def _pictures(
             depth_m=np.full(picture.rgb.shape[:2], np.nan, np.float32),
             camera=picture.camera,
         )
-    info["warnings"] += pictures.skipped[:3]
+    info["warnings"] += [*pictures.camera_troubles[:3], *pictures.skipped[:3]]
     if newest_ns is None:
         reasons = [*pictures.camera_troubles, *pictures.skipped][:3] or ["it has no camera_info"]
         raise RecordingError(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dpt_ros.bags.dataset_format import told_if_full
+from dpt_ros.cli.options import writable
 from dpt_ros.evaluation.evaluation_report import build_report
 from dpt_ros.evaluation.models import EvaluatedModel
 from dpt_ros.evaluation.recordings import Recording
@@ -38,6 +39,22 @@ def check_folder(out: Path, force: bool) -> None:
         )
 
 
+def check_files(out: Path, options: argparse.Namespace) -> None:
+    """Refuse files asked for besides the folder that cannot be written, before the long part.
+
+    Raises:
+        OSError: says what is wrong with the path.
+    """
+    for kind in ("json", "csv", "html"):
+        text = getattr(options, kind)
+        if not text:
+            continue
+        # The folder itself may be made by this evaluation.
+        is_inside = Path(text).expanduser().resolve().parent == out.resolve()
+        if out.exists() or not is_inside:
+            setattr(options, kind, writable(kind, text))
+
+
 def check_same(
     out: Path, recordings: Sequence[Recording], models: Sequence[EvaluatedModel]
 ) -> None:
@@ -63,11 +80,7 @@ def check_same(
 
 
 def write_results(evaluation: Evaluation, out: Path, options: argparse.Namespace) -> None:
-    """Write the folder's files, all of them or none.
-
-    The JSON says that the others belong together: an earlier one goes before they are replaced,
-    its successor comes last.
-    """
+    """Write the folder's files, all of them or none: what fails leaves the earlier ones."""
     page = build_report(evaluation, options.show)
     texts = {
         "report.html": (page.html(), options.html),
@@ -79,18 +92,45 @@ def write_results(evaluation: Evaluation, out: Path, options: argparse.Namespace
     for name, (text, another) in texts.items():
         for path in [out / name, *([Path(another)] if another else [])]:
             files[path.expanduser().resolve()] = text
-    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
+    parts = {path: _beside(path, "part") for path in files}
     with told_if_full(out):
         try:
             for path, text in files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 parts[path].write_text(text, encoding="utf-8")
-            (out / RESULTS).unlink(missing_ok=True)
-            for path, part in parts.items():
-                part.replace(path)
+            _replace(parts)
         finally:
             for part in parts.values():
                 part.unlink(missing_ok=True)
+
+
+def _replace(parts: Mapping[Path, Path]) -> None:
+    """Put new files in the place of earlier ones; where one cannot be, all earlier ones return.
+
+    The JSON says that the others belong together: an earlier one goes first, and the new one comes
+    last, so that a process killed in between leaves none.
+    """
+    backwards = list(parts)[::-1]
+    earlier = {path: _beside(path, "earlier") for path in backwards if path.is_file()}
+    try:
+        for path, kept in earlier.items():
+            path.replace(kept)
+        for path, part in parts.items():
+            part.replace(path)
+    except BaseException:
+        for path in backwards:
+            if not parts[path].exists():
+                path.unlink(missing_ok=True)
+        for path, kept in reversed(earlier.items()):
+            if kept.exists():
+                kept.replace(path)
+        raise
+    for kept in earlier.values():
+        kept.unlink()
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
 
 
 def warnings(evaluation: Evaluation) -> list[str]:
@@ -121,25 +161,24 @@ def told(evaluation: Evaluation) -> str:
     if not evaluation.has_truth:
         return "no depth was measured in these frames: the report has pictures and no figures"
     lines: list[str] = []
-    missing: list[str] = []
     networks = [result for result in evaluation.results if not result.model.is_baseline]
     of_models = {s.alignment for result in networks for s in result.summaries if s.frames}
     width = max(len(result.model.label) for result in evaluation.results)
     for protocol in evaluation.plan.protocols:
-        head = "".join(f"{name:>10}" for _, name in _COLUMNS)
-        lines += [protocol.meaning, f"  {'':{width}}  {'alignment':13} frames{head}"]
+        rows: list[str] = []
         for result in evaluation.results:
             for summary in result.summaries:
                 alone = result.model.is_baseline and summary.alignment not in of_models
-                if summary.protocol != protocol.name or alone:
+                if summary.protocol != protocol.name or alone or not summary.frames:
                     continue
                 name = f"  {result.model.label:{width}}  {summary.alignment:13}"
                 values = "".join(f"{summary.metrics[key]:10.4f}" for key, _ in _COLUMNS)
-                if summary.frames:
-                    lines.append(f"{name} {summary.frames:6}{values}")
-                else:
-                    missing.append(
-                        f"no figures for {result.model.label}, {summary.alignment}: "
-                        f"{summary.why_not}"
-                    )
-    return "\n".join([*lines, *dict.fromkeys(missing)])
+                rows.append(f"{name} {summary.frames:6}{values}")
+        if rows:
+            head = "".join(f"{name:>10}" for _, name in _COLUMNS)
+            lines += [protocol.meaning, f"  {'':{width}}  {'alignment':13} frames{head}", *rows]
+    lines += [
+        f"no figures for {label}, {', '.join(alignments)}: {why}"
+        for (label, why), alignments in evaluation.without_figures().items()
+    ]
+    return "\n".join(lines)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,13 @@ network's input and the camera's field of view; the node checks all of them. The
 from `dpt-ros dataset build` (bags with LiDAR) or `dpt-ros synthetic dataset`."""
 
 _WORST_FRAMES = 4
+_WHAT_IS_OURS = {
+    "out": ("calibration", rb"^format: *['\"]?dpt_ros/calibration/"),
+    "report": ("page of a fit", rb"<title>Scale and shift of "),
+    "json": ("result of a fit", rb'\A\s*\{\s*"scale"'),
+}
+"""What each option's file is, and what in its head an earlier one is known by."""
+_HEAD_BYTES = 4096
 
 
 def add_parser(subparsers: Any) -> None:
@@ -80,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
     for name in ("report", "json"):
         if text := getattr(options, name):
             setattr(options, name, writable(name, text))
+    _check_files({name: path for name in _WHAT_IS_OURS if (path := getattr(options, name))})
     dataset = Dataset(options.dataset)
     predictor = load_predictor(options)
     result = fit_dataset(predictor, dataset, settings, progress=_progress)
@@ -95,6 +105,36 @@ def run(options: argparse.Namespace) -> int:
         if path:
             print(f"-> {path}")
     return 0
+
+
+def _check_files(paths: Mapping[str, str]) -> None:
+    """Refuse results, by option, that overwrite one another or what no fit has written.
+
+    Raises:
+        ValueError: two of them are one file.
+        FileExistsError: something else is there.
+    """
+    for (first, path), (second, other) in itertools.combinations(paths.items(), 2):
+        if Path(path).resolve() == Path(other).resolve():
+            raise ValueError(
+                f"--{first} and --{second} are one file, {path}: name another one for --{second}"
+            )
+    for option, path in paths.items():
+        what, known_by = _WHAT_IS_OURS[option]
+        if Path(path).exists() and not _is_known_by(Path(path), known_by):
+            raise FileExistsError(
+                f"--{option} {path}: is there and is no {what}, and would be lost; name another "
+                "file, or remove it first"
+            )
+
+
+def _is_known_by(path: Path, pattern: bytes) -> bool:
+    """Whether a file's head has the pattern, or the file is empty."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    return not head or re.search(pattern, head, re.MULTILINE) is not None
 
 
 def _progress(frames: Iterable[Any]) -> Iterable[Any]:

@@ -119,14 +119,18 @@ def _show(options: argparse.Namespace) -> int:
 
 def _pull(options: argparse.Namespace) -> int:
     from dpt_ros.model.cards import load_card
-    from dpt_ros.model.weights import pull
+    from dpt_ros.model.weights import kept_of_pull, pull
 
     card = load_card(options.model)
     try:
         with ProgressBars() as bars:
             path = pull(card, options.source, bars)
     except KeyboardInterrupt:
-        print("what came so far is kept: the same command goes on from there", file=sys.stderr)
+        if kept := kept_of_pull(card, options.source):
+            print(
+                f"the first {kept / 1e6:.1f} MB are kept: the same command goes on from there",
+                file=sys.stderr,
+            )
         raise
     checked = f"SHA-256 {card.sha256}" if card.sha256 else "not verified: its card has no hash"
     fetched = "ready" if bars.has_fetched else "was here already"
@@ -162,8 +166,8 @@ def _verify_one(name: str, bars: ProgressBars) -> str:
     from dpt_ros.model.cards import list_cards, load_card
     from dpt_ros.model.checkpoints import check_checkpoint, find_configuration
     from dpt_ros.model.configurations import get_configuration
-    from dpt_ros.model.integrity import CheckpointError, check_sha256, file_sha256
-    from dpt_ros.model.weights import find_weights
+    from dpt_ros.model.integrity import file_sha256
+    from dpt_ros.model.weights import check_weights, find_weights
 
     path = Path(name)
     cards = {card.name: card for card in list_cards()}
@@ -171,12 +175,7 @@ def _verify_one(name: str, bars: ProgressBars) -> str:
         card = load_card(name)
         configuration = get_configuration(card.structure, **card.structure_overrides)
         path = find_weights(card)
-        try:
-            digest = check_sha256(path, card.sha256, bars)
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"{error}; `dpt-ros models pull {name}` gets the right one"
-            ) from error
+        digest = check_weights(card, path, bars)
         origin = f"{path}" if card.sha256 else f"{path}, its card has no hash"
     else:
         configuration = find_configuration(path)
@@ -196,6 +195,7 @@ def _is_path(path: Path) -> bool:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    from dpt_ros.inference.identity import refuse_wrong_card
     from dpt_ros.model.checkpoints import load_checkpoint, save_checkpoint
     from dpt_ros.model.configurations import get_configuration
 
@@ -209,6 +209,7 @@ def _convert(options: argparse.Namespace) -> int:
         model.half()
     with ProgressBars() as bars:
         load_checkpoint(model, options.input, progress=bars)
+    refuse_wrong_card(card, options.input)
     save_checkpoint(model, output, card)
     print(f"{output}: {card.name}, {output.stat().st_size / 1e6:.1f} MB, card inside")
     return 0

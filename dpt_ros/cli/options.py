@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -100,6 +100,49 @@ def playback_rate(text: str) -> float:
     if not 0.01 <= rate <= 100.0:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 0.01 to 100")
     return rate
+
+
+def unused(
+    options: argparse.Namespace,
+    add_parser: Callable[[Any], None],
+    words: Sequence[str],
+    names: Collection[str],
+) -> str:
+    """Those of `names` that were given another value than they have when left out, as flags.
+
+    Args:
+        options: what was parsed.
+        add_parser: declares the command, whose defaults are looked at.
+        words: the shortest line that the command takes.
+        names: destinations of the options that have no effect.
+    """
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    defaults = vars(parser.parse_args(list(words)))
+    given = vars(options)
+    flags = [f"--{name.replace('_', '-')}" for name in names if given[name] != defaults[name]]
+    return ", ".join(flags)
+
+
+def folder(option: str, text: str) -> Path:
+    """The path of an output folder, with ~ expanded; it is there, or can be made.
+
+    Args:
+        option: its name without dashes, for the message.
+        text: the path.
+
+    Raises:
+        NotADirectoryError: it is a file, or lies in one.
+    """
+    path = Path(text).expanduser()
+    for place in (path, *path.parents):
+        if place.is_dir():
+            break
+        if place.exists() or place.is_symlink():
+            raise NotADirectoryError(
+                f"--{option} {text}: {place} is a file, expected a folder; name another one"
+            )
+    return path
 
 
 def writable(option: str, text: str) -> str:

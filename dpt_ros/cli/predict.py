@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dpt_ros.cli.sources import Picture
+    from dpt_ros.cli.sources import Picture, Source
     from dpt_ros.geometry.camera import Camera
     from dpt_ros.geometry.scale_shift import ScaleShift
     from dpt_ros.inference import DepthPredictor
@@ -31,7 +32,18 @@ written for every picture NAME:
   NAME_depth_m.npy         metres along the optical axis (only with a metric model or a calibration)
   NAME_points.ply          coloured points in metres, camera frame (with a camera and metres)
   NAME_points_relative.ply the same from relative depth, median 1, when there are no metres: scale
-                           is unknown and shift is taken as 0, so shapes are distorted"""
+                           is unknown and shift is taken as 0, so shapes are distorted
+and predictions.json, with "complete": false where the run was interrupted"""
+
+_FILES = (
+    "inverse_depth.npy",
+    "inverse_depth.png",
+    "color.png",
+    "depth_m.npy",
+    "points.ply",
+    "points_relative.ply",
+)
+"""What may be written for a picture, after its name and _."""
 
 _VIDEO_SMOOTHING = 0.9  # half of a jump of the range is left after seven frames
 
@@ -52,7 +64,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--calibration", help="calibration.yaml that makes this model's depth metric"
     )
-    parser.add_argument("--force", action="store_true", help="overwrite an output folder's files")
+    parser.add_argument(
+        "--force", action="store_true", help="replace the results of an earlier run in --out"
+    )
     parser.set_defaults(func=run)
 
 
@@ -101,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
 
     source = Source(options.input, options.camera, options.image_topic, options.rectified)
     total = source.count()  # where it cannot be opened, that is told before the model is loaded
-    out = _output_folder(Path(options.out), options.force)
+    out = _output_folder(options.out, source, options.force)
     predictor = load_predictor(options)
     metres = Metres(predictor, options.calibration or "")
     # Colours are kept steady within a video, not between pictures of different scenes.
@@ -109,26 +123,61 @@ def run(options: argparse.Namespace) -> int:
     colormap = ColormapSettings(smoothing=_VIDEO_SMOOTHING if is_video else 0.0)
     pipeline = FramePipeline(predictor, metres.limits(DepthLimits()), colormap=colormap)
     entries: list[dict[str, Any]] = []
-    why_no_metres = ""
+    why_no_metres: Counter[str] = Counter()
+    ending = "interrupted"
     try:
         for picture in tqdm(source, total=total, unit="picture", file=sys.stderr):
             height, width = picture.rgb.shape[:2]
             earned = metres.of_image(width, height, picture.camera)
-            why_no_metres = earned.why_not or why_no_metres
+            if earned.scale_shift is None:
+                why_no_metres[earned.why_not] += 1
             frame = Frame(picture.rgb, picture.camera, earned.scale_shift)
             outputs = pipeline.process([frame], _wanted(picture, earned.scale_shift))[0]
+            if not entries:
+                _remove_earlier(out)
             entries.append(_write(out, picture, outputs, earned.scale_shift))
+        ending = ""
+    except Exception:
+        ending = "broken off"
+        raise
     finally:
         if entries:
-            _write_manifest(out, predictor, options, entries, source.skipped)
+            _write_manifest(out, predictor, options, entries, source.skipped, not ending)
+        if entries or not ending:
+            tell_troubles(source, options.camera)
+            print(_counted(len(entries), len(source.skipped), total, ending), f"-> {out}")
+            _tell_metres(why_no_metres, len(entries))
+    return 0 if entries else 1
+
+
+def tell_troubles(source: Source, camera_file: str | None) -> None:
+    """Say on standard error what was skipped, and why pictures came without a camera."""
     for reason in source.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
     for reason in source.camera_troubles:
-        print(f"without a camera: {reason}", file=sys.stderr)
-    print(f"{len(entries)} of {len(entries) + len(source.skipped)} pictures -> {out}")
-    if why_no_metres:
-        print(f"Depth is relative, not metres: {why_no_metres}")
-    return 0 if entries else 1
+        remedy = "" if camera_file else "; --camera FILE names the camera"
+        print(f"without a camera: {reason}{remedy}", file=sys.stderr)
+
+
+def _counted(written: int, skipped: int, total: int | None, ending: str) -> str:
+    """Such as "13 of 200 pictures, interrupted"."""
+    if not ending:
+        return f"{written} of {written + skipped} pictures"
+    return f"{written}{f' of {total}' if total else ''} pictures, {ending}"
+
+
+def _tell_metres(why_none: Counter[str], pictures: int) -> None:
+    """Say how many pictures have no metres, and the reason of most of them."""
+    if not why_none:
+        return
+    count = sum(why_none.values())
+    reason = why_none.most_common(1)[0][0]
+    if len(why_none) > 1:
+        reason += f" (and {len(why_none) - 1} more reasons)"
+    if count >= pictures:
+        print(f"Depth is relative, not metres: {reason}")
+    else:
+        print(f"{count} of {pictures} pictures have no metres: {reason}")
 
 
 def _wanted(picture: Picture, scale_shift: ScaleShift | None) -> frozenset[str]:
@@ -138,7 +187,26 @@ def _wanted(picture: Picture, scale_shift: ScaleShift | None) -> frozenset[str]:
     return frozenset(wanted)
 
 
-def _output_folder(out: Path, force: bool) -> Path:
+def output_folder(text: str, source: Source) -> Path:
+    """The path that --out names: a folder that holds none of the input's pictures.
+
+    Raises:
+        NotADirectoryError: it is a file.
+        ValueError: pictures of the input lie there: results could be named like them.
+    """
+    from dpt_ros.cli.options import folder
+
+    out = folder("out", text)
+    if out.resolve() in source.picture_folders():
+        raise ValueError(
+            f"--out {text}: holds pictures of the input, which results would overwrite; name "
+            "another folder"
+        )
+    return out
+
+
+def _output_folder(text: str, source: Source, force: bool) -> Path:
+    out = output_folder(text, source)
     if (out / "predictions.json").exists() and not force:
         raise FileExistsError(
             f"{out}: holds the results of an earlier run; name another folder with --out, or "
@@ -146,6 +214,27 @@ def _output_folder(out: Path, force: bool) -> Path:
         )
     out.mkdir(parents=True, exist_ok=True)
     return out
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove the files of the run whose predictions.json is there: this one may write fewer.
+
+    Names come from a file: only plain ones count, so nothing outside of the folder is touched.
+    """
+    manifest = out / "predictions.json"
+    try:
+        names = [
+            entry["name"] for entry in json.loads(manifest.read_text(encoding="utf-8"))["pictures"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or none that we wrote
+        return
+    for name in names:
+        if not isinstance(name, str) or not name or Path(name).name != name or "\0" in name:
+            continue
+        for path in (out / f"{name}_{file}" for file in _FILES):
+            if path.is_file() or path.is_symlink():
+                path.unlink()
+    manifest.unlink()
 
 
 def _write(
@@ -221,8 +310,10 @@ def _write_manifest(
     options: argparse.Namespace,
     entries: list[dict[str, Any]],
     skipped: list[str],
+    is_complete: bool,
 ) -> None:
     manifest = {
+        "complete": is_complete,
         "model": predictor.model_name,
         "checkpoint_sha256": predictor.checkpoint_sha256,
         "device": str(predictor.device),

@@ -38,6 +38,7 @@ In the output folder:
 def add_parser(subparsers: Any) -> None:
     """Declare the command's options."""
     from dpt_ros.bags.sample_settings import SampleSettings
+    from dpt_ros.cli.numbers import count, seconds
     from dpt_ros.cli.options import add_settings, playback_rate
     from dpt_ros.cli.predict import add_model_options
 
@@ -62,10 +63,14 @@ def add_parser(subparsers: Any) -> None:
         help="speed of real-time playback (default: %(default)s)",
     )
     parser.add_argument(
-        "--frames", type=int, default=0, metavar="N", help="stop after so many (default: all)"
+        "--frames", type=count, default=0, metavar="N", help="stop after so many (default: all)"
     )
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="lock-step: give a picture up then"
+        "--timeout",
+        type=seconds,
+        default=60.0,
+        metavar="S",
+        help="lock-step: give a picture up then (default: %(default)s)",
     )
     parser.add_argument(
         "--protocol",
@@ -242,7 +247,7 @@ def _facts(
     elif not metres.has_any:
         missing.append("metres: this model's depth is relative; give --calibration")
     return ReplayFacts(
-        title=f"{options.model} on {Path(options.bag).name}, played through the node",
+        title=f"{options.model} on {Path(options.bag).resolve().name}, played through the node",
         mode="lock-step" if options.lockstep else f"real time at rate {options.rate:g}",
         recording={
             "path": str(options.bag),

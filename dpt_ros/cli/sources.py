@@ -52,7 +52,8 @@ class Source:
 
     Raises:
         FileNotFoundError: there is no such path.
-        ValueError: nothing in it can be used; the message says what was looked for.
+        ValueError: nothing in it can be used, and the message says what was looked for; or an image
+            topic was chosen of what is no bag.
     """
 
     def __init__(
@@ -66,12 +67,18 @@ class Source:
         self.skipped: list[str] = []
         self.camera_troubles: list[str] = []
         self._names: set[str] = set()
+        self._no_files: list[str] = []
         self._camera_info = None if camera_file is None else read_camera_file(camera_file)
         self._image_topic = image_topic
         self._rectified = rectified
         if not self.path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
         self.kind = self._kind()
+        if image_topic and self.kind != "bag":
+            raise ValueError(
+                f"--image-topic {image_topic}: only a bag has topics, and {path} is a {self.kind}; "
+                "leave it out"
+            )
         self._files = self._picture_files() if self.kind in ("picture", "folder") else []
 
     def _kind(self) -> str:
@@ -84,13 +91,20 @@ class Source:
     def _picture_files(self) -> list[Path]:
         if self.kind == "picture":
             return [self.path]
-        files = sorted(p for p in self.path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        named = sorted(p for p in self.path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        files = [path for path in named if path.is_file()]
+        self._no_files = [_why_no_file(path) for path in named if not path.is_file()]
         if not files:
             raise ValueError(
                 f"{self.path}: holds no picture ({', '.join(PICTURE_SUFFIXES)}) and no rosbag2 "
                 "(metadata.yaml, .mcap, .db3)"
             )
         return files
+
+    def picture_folders(self) -> set[Path]:
+        """The folders that hold the files of a picture or folder; links are followed."""
+        of_files = {file.resolve().parent for file in self._files}
+        return of_files | {file.parent.resolve() for file in self._files}
 
     def count(self) -> int | None:
         """How many pictures there are, or about; None where it is not known."""
@@ -109,7 +123,7 @@ class Source:
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield the pictures in order; what can't be decoded goes to `skipped`."""
-        self.skipped.clear()
+        self.skipped[:] = self._no_files
         self.camera_troubles.clear()
         self._names.clear()
         pictures = {"video": self._video, "bag": self._bag}.get(self.kind, self._pictures)
@@ -149,7 +163,11 @@ class Source:
         if self._camera_info is not None:  # it is of the sensor's picture, not of a turned one
             how |= cv2.IMREAD_IGNORE_ORIENTATION
         for path in self._files:
-            data = np.fromfile(path, np.uint8)
+            try:
+                data = np.fromfile(path, np.uint8)
+            except OSError as error:
+                self.skipped.append(f"{path.name}: cannot be read ({error.strerror or error})")
+                continue
             if is_cut_off_jpeg(data):
                 self.skipped.append(f"{path.name}: is a JPEG that was cut off")
                 continue
@@ -193,6 +211,8 @@ class Source:
             topic = bag.find_topic(IMAGE_TYPES, self._image_topic)
             info_topic = None if self._camera_info else camera_info_topic(bag, topic)
             first = self._camera_info or _first(bag, info_topic)
+            if first is None and (trouble := _unclear_camera_info(bag, topic)):
+                self.camera_troubles.append(trouble)
             by_name = is_rectified(topic)
             index = 0
             messages = bag.messages(topic, *([info_topic] if info_topic else []))
@@ -230,6 +250,25 @@ def _with_camera_info(
 def _first(bag: BagReader, topic: str | None) -> Any:
     """The first message of a topic: a picture may come before its camera_info."""
     return None if topic is None else next(bag.messages(topic)).message
+
+
+def _unclear_camera_info(bag: BagReader, image_topic: str) -> str:
+    """Why none of a bag's camera_info was taken for an image topic; "" where there is none."""
+    from dpt_ros.bags.topics import CAMERA_INFO
+
+    names = [topic.name for topic in bag.topics_of([CAMERA_INFO]) if topic.count]
+    if not names:
+        return ""
+    if len(names) == 1:
+        return f"the bag's only camera_info, {names[0]}, has another frame than {image_topic}"
+    return f"the bag has several camera_info ({', '.join(names)}), and none beside {image_topic}"
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_dir():
+        return f"{path.name}: is a folder, not a picture"
+    is_dangling = path.is_symlink() and not path.exists()
+    return f"{path.name}: {'is a link to what is not there' if is_dangling else 'is no file'}"
 
 
 def read_camera_file(path: str | Path) -> types.SimpleNamespace:

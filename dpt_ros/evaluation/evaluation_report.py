@@ -11,6 +11,7 @@ from dpt_ros.evaluation.agreement import Agreement
 from dpt_ros.evaluation.alignment import ALIGNMENTS
 from dpt_ros.evaluation.frame_pictures import add_frame, frames_to_show
 from dpt_ros.evaluation.intervals import CONFIDENCE
+from dpt_ros.evaluation.recordings import names_of
 from dpt_ros.evaluation.run import Evaluation, ModelResult
 from dpt_ros.evaluation.summary import Summary
 from dpt_ros.evaluation.tables import versions
@@ -84,8 +85,7 @@ def _counts(summary: Summary, protocol: str) -> bool:
 
 def _title(evaluation: Evaluation) -> str:
     models = [r.model.label for r in evaluation.results if not r.model.is_baseline]
-    inputs = [recording.path.name for recording in evaluation.recordings]
-    return f"{_listed(models)} on {_listed(inputs)}"
+    return f"{_listed(models)} on {_listed(names_of(evaluation.recordings))}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -140,13 +140,13 @@ def _add_warnings(page: Page, evaluation: Evaluation) -> None:
             "there is nothing to compare with, so there are pictures and no figures."
         )
     warned: dict[str, list[str]] = {}
-    for recording in evaluation.recordings:
+    named = list(zip(names_of(evaluation.recordings), evaluation.recordings, strict=True))
+    for name, recording in named:
         for text in recording.warnings:
-            warned.setdefault(text, []).append(recording.path.name)
+            warned.setdefault(text, []).append(name)
     for text, names in warned.items():
         page.warning(f"{_listed(names)}: {text}")
-    for recording in evaluation.recordings:
-        name = recording.path.name
+    for name, recording in named:
         if recording.rejected:
             counts = (f"{count} x {reason}" for reason, count in recording.rejected.items())
             page.text(f"Left out of {name}: {'; '.join(counts)}.")
@@ -217,16 +217,17 @@ def _row(result: ModelResult, summary: Summary) -> list[object]:
 
 def _add_missing(page: Page, evaluation: Evaluation) -> None:
     """What has no figures or needs a remark, and why; each once."""
-    missing: dict[str, None] = {}
+    missing = [
+        f"No figures for {label}, {', '.join(f'`{name}`' for name in alignments)}: {why}."
+        for (label, why), alignments in evaluation.without_figures().items()
+    ]
     for result in evaluation.results:
         for summary in result.summaries:
-            name = f"{result.model.label}, `{summary.alignment}`"
-            if not summary.frames:
-                missing[f"No figures for {name}: {summary.why_not}."] = None
-            elif summary.flat:
+            if summary.flat:
                 page.warning(
-                    f"{name}, protocol {summary.protocol}: in {summary.flat} of {summary.frames} "
-                    "frames no positive scale fits; they count as flat, at the mean of the truth."
+                    f"{result.model.label}, `{summary.alignment}`, protocol {summary.protocol}: in "
+                    f"{summary.flat} of {summary.frames} frames no positive scale fits; they count "
+                    "as flat, at the mean of the truth."
                 )
     if missing:
         page.text("\n\n".join(missing))
@@ -305,6 +306,7 @@ def _add_frames(page: Page, evaluation: Evaluation, alignment: str, pictures: in
 
 def _add_settings(page: Page, evaluation: Evaluation) -> None:
     page.section("Settings and versions")
+    named = list(zip(names_of(evaluation.recordings), evaluation.recordings, strict=True))
     plan = evaluation.plan
     edges = plan.protocols[0].edges_m
     page.settings(
@@ -313,10 +315,10 @@ def _add_settings(page: Page, evaluation: Evaluation) -> None:
             "alignments": [_spoken(name) for name in plan.alignments],
             "range edges [m]": [f"{edge:g}" for edge in edges],
             "inputs": {
-                r.path.name: f"fingerprint {r.dataset.fingerprint[:16]}, frames: {len(r.dataset)}"
-                for r in evaluation.recordings
+                name: f"fingerprint {r.dataset.fingerprint[:16]}, frames: {len(r.dataset)}"
+                for name, r in named
             },
-            "samples": {r.path.name: r.samples for r in evaluation.recordings},
+            "samples": {name: r.samples for name, r in named},
             **{result.model.label: result.model.description for result in evaluation.results},
             **versions(),
         }

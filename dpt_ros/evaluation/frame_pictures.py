@@ -20,9 +20,10 @@ from dpt_ros.report import Page
 
 
 def frames_to_show(evaluation: Evaluation, alignment: str, count: int) -> dict[str, list[str]]:
-    """Ids of frames under the titles of their sections: the worst, and evenly spread others.
+    """Ids of frames under the titles of their sections: evenly spread ones, and the worst.
 
-    Worst is by AbsRel of the first model; without truth all are "others".
+    Worst is by AbsRel of the first model; the spread ones are of the others. Where `count` is
+    enough for all, or without truth, none is called the worst.
     """
     everything = [r.id for x in evaluation.recordings for r in x.dataset.records]
     scores: list[FrameScore] = []
@@ -31,9 +32,9 @@ def frames_to_show(evaluation: Evaluation, alignment: str, count: int) -> dict[s
         scores = evaluation.results[0].scores_of(protocol, alignment)
         everything = [score.frame for score in scores]
     by_error = sorted(scores, key=lambda score: (-score.metrics["abs_rel"], score.frame))
-    spread = _evenly(everything, count)
-    worst = [s.frame for s in by_error if len(everything) > count and s.frame not in spread][:count]
-    return {"Chosen frames": spread, "Worst frames": worst}
+    worst = [score.frame for score in by_error[:count]] if len(everything) > count else []
+    others = [identifier for identifier in everything if identifier not in worst]
+    return {"Chosen frames": _evenly(others, count), "Worst frames": worst}
 
 
 def add_frame(page: Page, evaluation: Evaluation, identifier: str, alignment: str) -> None:

@@ -177,12 +177,15 @@ class LiveEvaluation:
         return self._summarised[1]
 
     def chosen(self) -> list[ChosenFrame]:
-        """Frames for pictures: some spread over the recording, then the worst ones."""
+        """Frames for pictures: some spread over the recording, then the worst ones.
+
+        One of the first that is among the worst comes twice, unless the first are all there are.
+        """
         places = np.linspace(0, len(self._spread) - 1, min(SPREAD_FRAMES, len(self._spread)))
         spread = [self._spread[place] for place in np.unique(np.rint(places).astype(int))]
-        names = {item.frame.name for item in spread}
-        worst = [item for _, _, item in sorted(self._worst, key=lambda entry: -entry[0])]
-        return spread + [item for item in worst if item.frame.name not in names]
+        if self.frames <= SPREAD_FRAMES:
+            return spread
+        return spread + [item for _, _, item in sorted(self._worst, key=lambda entry: -entry[0])]
 
     def to_json(self) -> dict[str, Any]:
         """What does not depend on when things happened."""

@@ -51,10 +51,11 @@ class Protocol:
 
     def __post_init__(self) -> None:
         edges = (MIN_DEPTH_M, *self.range_edges_m, math.inf)
-        if any(low >= high for low, high in itertools.pairwise(edges)):
+        # NaN compares as false.
+        if not all(low < high for low, high in itertools.pairwise(edges)):
             raise ProtocolError(
                 f"range edges: got {', '.join(map(str, self.range_edges_m))}, expected ascending "
-                f"ones above {MIN_DEPTH_M:g}"
+                f"numbers above {MIN_DEPTH_M:g}"
             )
         if not self.cap_m > MIN_DEPTH_M:
             raise ProtocolError(f"cap: got {self.cap_m} m, expected above {MIN_DEPTH_M:g} m")
@@ -78,9 +79,10 @@ class Protocol:
         """
         height, width = truth_m.shape
         if self.size_px is not None and self.size_px != (height, width):
+            others = [p.name for p in PROTOCOLS.values() if p.size_px in (None, (height, width))]
             raise ProtocolError(
                 f"the {self.name} protocol is for images of {self.size_px[1]}x{self.size_px[0]}, "
-                f"got {width}x{height}: use another protocol ({', '.join(PROTOCOLS)})"
+                f"got {width}x{height}: use another protocol ({', '.join(others)})"
             )
         counts = np.zeros(truth_m.shape, np.bool_)
         window = self._window(height, width)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dpt_ros.bags.build import storage_files
 from dpt_ros.bags.dataset import Dataset, SampleRecord
 from dpt_ros.bags.dataset_format import MANIFEST, DatasetError, name_of_recording, read_image
 
@@ -70,11 +71,22 @@ def open_dataset(path: Path) -> Recording:
 
 def recording_folder(path: Path, options: Mapping[str, Any], keep: Path) -> Path:
     """Where a recording's frames are kept: a folder for these files read with these options."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():  # other files there, such as an evaluation's own, say nothing of it
+        files = [file for file in [path / "metadata.yaml"] if file.is_file()] + storage_files(path)
     state = [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
     text = json.dumps([state, dict(options)], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
     return keep / f"{name_of_recording(path)}-{key}"
+
+
+def names_of(recordings: Sequence[Recording]) -> list[str]:
+    """What to call recordings: their folders' names, with the path where two have the same."""
+    names = [recording.path.resolve().name for recording in recordings]
+    return [
+        name if names.count(name) == 1 else str(recording.path)
+        for name, recording in zip(names, recordings, strict=True)
+    ]
 
 
 def is_kept(folder: Path, source: str) -> bool:

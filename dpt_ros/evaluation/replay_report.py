@@ -162,7 +162,7 @@ def build_replay_report(evaluation: LiveEvaluation, facts: ReplayFacts) -> Page:
     summary = headline(evaluation)
     _add_headlines(page, facts, evaluation, summary)
     if facts.partial:
-        page.warning(f"Partial: {facts.partial} What came before is below.")
+        page.warning(f"Partial: {facts.partial.rstrip('.')}. What came before is below.")
     for text in facts.missing:
         page.warning(f"Missing: {text}")
     for text in _troubles(evaluation, facts):

@@ -105,6 +105,22 @@ class Evaluation:
                 listed.append(f"{result.model.label} failed on {_frames(failures)}: {why}")
         return listed
 
+    def without_figures(self) -> dict[tuple[str, str], list[str]]:
+        """A model's label and why it has no figures -> the alignments that it has none under.
+
+        A baseline is not missed where no network has figures.
+        """
+        networks = [result for result in self.results if not result.model.is_baseline]
+        of_networks = {s.alignment for result in networks for s in result.summaries if s.frames}
+        found: dict[tuple[str, str], dict[str, None]] = {}
+        for result in self.results:
+            for summary in result.summaries:
+                is_missed = not result.model.is_baseline or summary.alignment in of_networks
+                if is_missed and not summary.frames:
+                    names = found.setdefault((result.model.label, summary.why_not), {})
+                    names[summary.alignment] = None
+        return {key: list(names) for key, names in found.items()}
+
     def find(self, identifier: str) -> tuple[Dataset, int]:
         """Where a frame is."""
         for recording in self.recordings:

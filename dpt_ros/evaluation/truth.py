@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dpt_ros.bags.dataset import Sample
-from dpt_ros.bags.reader import BagReader
+from dpt_ros.bags.reader import IMAGE_TYPES, BagReader
 from dpt_ros.bags.samples import SampleSettings, SampleStream, iterate_samples
-from dpt_ros.bags.topics import CAMERA_INFO, ODOMETRY, POINT_CLOUD
-from dpt_ros.bags.transforms import read_transforms
+from dpt_ros.bags.topics import CAMERA_INFO, ODOMETRY, POINT_CLOUD, is_info_unclear
+from dpt_ros.bags.transforms_file import read_transforms
 
 _KEPT = 32
 """Samples that wait for their picture; pictures may have been recorded out of order."""
@@ -106,3 +106,6 @@ def check_choices(path: str | Path, settings: SampleSettings) -> None:
             fitting = [topic for topic in bag.topics_of([kind]) if topic.count]
             if name or (kind == POINT_CLOUD and len(fitting) > 1):
                 bag.find_topic([kind], name or None)
+        image = bag.find_topic(IMAGE_TYPES, settings.image_topic or None)
+        if not settings.camera_info_topic and is_info_unclear(bag, image):
+            bag.find_topic([CAMERA_INFO])

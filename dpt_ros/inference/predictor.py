@@ -22,7 +22,6 @@ from dpt_ros.inference.device import (
     full_float32,
 )
 from dpt_ros.inference.identity import card_for, metric_scale_shift, weights_sha256
-from dpt_ros.inference.narrow_convolution import widen_narrow_convolutions
 from dpt_ros.inference.overflow import is_finite, not_finite_message, refuse_large_weights
 from dpt_ros.inference.packed_linear import pack_linear_layers
 from dpt_ros.model.cards import InputSpec, ModelCard, load_card
@@ -278,8 +277,6 @@ def _prepare(model: DPT, device: torch.device, dtype: torch.dtype) -> DPT:
     model = model.prepare_for_inference()
     refuse_large_weights(model, dtype)
     model = model.to(device=device, dtype=dtype)
-    if (dtype, device.type) == (torch.bfloat16, "cpu"):
-        widen_narrow_convolutions(model)
     if dtype != torch.float32 and not isinstance(model.head.conv3, _Float32Output):
         model.head.conv3 = _Float32Output(model.head.conv3)  # type: ignore[assignment]
     return model

@@ -74,6 +74,11 @@ class OutputSpec:
                 f"output: got kind {self.kind!r} with scale {self.scale}, shift {self.shift}; "
                 f"expected {expected}"
             )
+        if self.scale is not None and not self.scale > 0.0:
+            raise ConfigError(
+                f"output.scale: got {self.scale}, expected more than 0: a larger output is nearer, "
+                "and such a scale makes it farther, or all of one depth"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +109,19 @@ class ModelCard:
             get_configuration(self.structure, **self.structure_overrides)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"structure: {error}") from error
+        self._check_multiple()
         if self.url and not self.file:
             raise ConfigError("file: is missing; a card with a url names the file it gives")
+
+    def _check_multiple(self) -> None:
+        """The network takes whole patches alone; every image would fail on another size."""
+        patch = get_configuration(self.structure, **self.structure_overrides).patch_size
+        if self.input.multiple_of % patch:
+            raise ConfigError(
+                f"input.multiple_of: got {self.input.multiple_of}, expected a multiple of {patch}: "
+                f"{self.structure} cuts its input into patches of {patch} px, and takes no other "
+                "size"
+            )
 
     @property
     def is_metric(self) -> bool:

@@ -89,40 +89,76 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise _unreadable(path, error) from error
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files that the weights of a Hugging Face folder are in, by name.
+
+    Raises:
+        CheckpointError: it holds none, its index is faulty, or a file that the index lists is
+            missing.
+    """
+    file = _weights_or_index(folder)
+    if not file.name.endswith(".index.json"):
+        return [file]
+    return _parts(file, _weight_map(file))
+
+
 def list_some(names: list[str], limit: int = 3) -> str:
     """The first few of many names, for a message."""
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _read_folder(folder: Path) -> StoredCheckpoint:
+def _weights_or_index(folder: Path) -> Path:
     name = next((name for name in HUGGING_FACE_FILES if (folder / name).is_file()), None)
     if name is None:
         raise CheckpointError(
             f"{folder}: holds no weights; expected a Hugging Face folder with config.json and one "
             f"of {', '.join(HUGGING_FACE_FILES)}, or the path of a file"
         )
+    return folder / name
+
+
+def _read_folder(folder: Path) -> StoredCheckpoint:
+    file = _weights_or_index(folder)
     config = folder / "config.json"
     if not config.is_file():
-        raise CheckpointError(f"{config}: is missing; download it too, from where {name} is from")
-    if not name.endswith(".index.json"):
-        tensors, metadata = _read_file(folder / name)
-        return StoredCheckpoint(folder, tensors, metadata, _read_json(config))
-    return StoredCheckpoint(folder, _read_parts(folder / name), {}, _read_json(config))
+        raise CheckpointError(
+            f"{config}: is missing; download it too, from where {file.name} is from"
+        )
+    metadata: dict[str, str] = {}
+    if file.name.endswith(".index.json"):
+        tensors = _read_parts(file)
+    else:
+        tensors, metadata = _read_file(file)
+    return StoredCheckpoint(folder, _strip_prefixes(tensors), metadata, _read_json(config))
 
 
-def _read_parts(index: Path) -> dict[str, Tensor]:
-    """Read the files that an index lists."""
+def _weight_map(index: Path) -> dict[str, Any]:
+    """Which file each tensor is in, as an index says."""
     weight_map = _read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: has no weight_map; download it again")
-    tensors: dict[str, Tensor] = {}
+    return weight_map
+
+
+def _parts(index: Path, weight_map: Mapping[str, Any]) -> list[Path]:
+    """The files that an index lists, by name; all of them are there."""
+    parts = []
     for name in sorted({str(name) for name in weight_map.values()}):
         part = index.parent / name
         if Path(name).name != name:
             raise CheckpointError(f"{index}: names {name!r}, expected a file of the same folder")
         if not part.is_file():
             raise CheckpointError(f"{part}: is missing; {index.name} lists it: download it too")
+        parts.append(part)
+    return parts
+
+
+def _read_parts(index: Path) -> dict[str, Tensor]:
+    """Read the files that an index lists."""
+    weight_map = _weight_map(index)
+    tensors: dict[str, Tensor] = {}
+    for part in _parts(index, weight_map):
         tensors.update(_read_file(part)[0])
     lost = sorted(set(weight_map) - set(tensors))
     if lost:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,8 +25,10 @@ from dpt_ros.model.checkpoint_files import (
 from dpt_ros.model.configurations import MODELS, DPTConfiguration, get_configuration
 from dpt_ros.model.dpt import DPT, create_model
 from dpt_ros.model.foreign_keys import (
+    check_hugging_face_config,
     detect_layout,
     guess_structure,
+    hugging_face_readout,
     rename_hugging_face,
     rename_isl_org,
 )
@@ -38,8 +39,6 @@ from dpt_ros.model.integrity import (
     file_sha256,
     install_file,
 )
-
-_log = logging.getLogger(__name__)
 
 __all__ = [
     "CheckpointError",
@@ -177,7 +176,7 @@ def find_configuration(path: str | Path) -> DPTConfiguration:
             f"{path}: is for none of {', '.join(MODELS)}, or is not complete: use another "
             "checkpoint, or copy it again"
         )
-    readout = stored.hugging_face_config.get("readout_type", _readout_in(state))
+    readout = hugging_face_readout(path, stored.hugging_face_config, _readout_in(state))
     return get_configuration(structure, readout=readout)
 
 
@@ -214,7 +213,7 @@ def _rename(stored: StoredCheckpoint, configuration: DPTConfiguration) -> dict[s
 def _check_statements(stored: StoredCheckpoint, configuration: DPTConfiguration) -> None:
     """Compare what a checkpoint says about its network, which the shapes do not show."""
     if stored.hugging_face_config:
-        _check_hugging_face(stored, configuration)
+        check_hugging_face_config(stored.path, stored.hugging_face_config, configuration)
     if not stored.metadata.get("format", "").startswith("dpt_ros/"):
         return
     made_for = _configuration_in(stored.path, stored.metadata)
@@ -224,45 +223,6 @@ def _check_statements(stored: StoredCheckpoint, configuration: DPTConfiguration)
             f"network is {configuration.name} with {_values(configuration, differing)}: create the "
             "network that the file is for"
         )
-
-
-def _check_hugging_face(stored: StoredCheckpoint, configuration: DPTConfiguration) -> None:
-    config = stored.hugging_face_config
-    kind = config.get("model_type")
-    if kind != "dpt":
-        raise CheckpointError(
-            f"{stored.path}: config.json says model_type {kind!r}, expected 'dpt'"
-        )
-    readout = config.get("readout_type", "project")
-    if readout != configuration.readout:
-        raise CheckpointError(
-            f"{stored.path}: config.json says readout_type {readout!r}; the network has readout "
-            f"{configuration.readout!r}: create it with readout={readout!r}"
-        )
-    epsilon = config.get("layer_norm_eps", configuration.layer_norm_eps)
-    if epsilon != configuration.layer_norm_eps:
-        _log.info(
-            "%s: config.json says layer_norm_eps %g; %g is taken, with which the public weights "
-            "were trained (for the numbers of transformers: create_model(layer_norm_eps=%g))",
-            *(stored.path, epsilon, configuration.layer_norm_eps, epsilon),
-        )
-    # What no tensor's shape tells; a file may leave out what is as in transformers' own default.
-    taps = list(configuration.taps)
-    expected = {
-        "num_attention_heads": configuration.num_heads,
-        "backbone_out_indices": taps,
-        "hidden_act": "gelu",
-    }
-    for key, wanted in expected.items():
-        given = config.get(key, wanted)
-        if key == "backbone_out_indices" and isinstance(given, list):
-            given = given[-len(taps) :]  # with a ResNet stem, the first two are no blocks
-        if given != wanted:
-            raise CheckpointError(
-                f"{stored.path}: config.json says {key} {given!r}; the network "
-                f"{configuration.name} has {wanted!r}, and would compute something else with "
-                "these weights: create the network that they were trained for"
-            )
 
 
 def _check_names_and_shapes(
@@ -324,6 +284,11 @@ def _readout_in(state: Mapping[str, Tensor]) -> str:
 def _check_values(path: Path, state: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
     """Refuse values that are no numbers, or that are none in the model's dtype."""
     for key, value in state.items():
+        if value.is_meta:
+            raise CheckpointError(
+                f"{path}: {key} has a shape and no values (torch's device 'meta'); expected "
+                "weights: save them from a network that has its own"
+            )
         if value.layout != torch.strided or value.dtype not in _DTYPES:
             raise CheckpointError(
                 f"{path}: {key} has dtype {value.dtype}, layout {value.layout}; expected floating "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dpt_ros.model.halving import HalvingConv2d
 from dpt_ros.model.readout import make_readout
 
 
@@ -53,7 +54,7 @@ def _make_resample(level: int, channels: int) -> nn.Module:
         return nn.ConvTranspose2d(channels, channels, kernel_size=2, stride=2)
     if level == 2:
         return nn.Identity()
-    return nn.Conv2d(channels, channels, kernel_size=3, stride=2, padding=1)
+    return HalvingConv2d(channels, channels)
 
 
 class ResidualUnit(nn.Module):

@@ -16,6 +16,7 @@ import shutil
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,14 +62,14 @@ def download(url: str, part: Path, progress: Progress | None = None) -> bool:
             is full or cannot be written.
     """
     failures = 0
-    is_continued = bool(_read_record(part, url)) and _size(part) > 0
-    most = _size(part)
+    most = kept_bytes(url, part)
+    is_continued = most > 0
     while True:
         try:
             _attempt(url, part, progress)
             return is_continued
         except _InterruptedError as error:
-            size = _size(part)
+            size = kept_bytes(url, part)
             failures = failures + 1 if size <= most else 1
             most = max(most, size)
             if failures >= ATTEMPTS:
@@ -79,6 +80,11 @@ def download(url: str, part: Path, progress: Progress | None = None) -> bool:
             wait = FIRST_WAIT_S * 2 ** (failures - 1)
             _log.warning("%s: %s; next attempt in %.0f s", url, error, wait)
             time.sleep(wait)
+
+
+def kept_bytes(url: str, part: Path) -> int:
+    """How many bytes of `part` are of the file at `url`, so that a later call goes on with them."""
+    return _size(part) if _read_record(part, url) else 0
 
 
 def discard(part: Path) -> None:
@@ -116,7 +122,7 @@ def write_error(path: Path, error: OSError) -> CheckpointError:
 
 def _attempt(url: str, part: Path, progress: Progress | None) -> None:
     record = _read_record(part, url)
-    have = _size(part) if record else 0
+    have = kept_bytes(url, part)
     total = record.get("size")
     if have and have == total:
         return
@@ -146,7 +152,7 @@ def _open(
             headers["If-Range"] = record["version"]
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 (http or https: see pull)
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
+        response = _opener().open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416:  # the range begins at or after the end
@@ -161,7 +167,14 @@ def _open(
             raise CheckpointError(
                 f"{url}: {message}; check the address, or name a copy of the file with --from"
             ) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except CheckpointError:  # a redirect that is not followed
+        raise
+    except (http.client.InvalidURL, ValueError) as error:
+        raise CheckpointError(
+            f"{url!r}: is no address that can be asked for: {error}; expected an http or https "
+            "address with every space and special character as %XX"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise CheckpointError(
@@ -170,6 +183,27 @@ def _open(
         raise _InterruptedError(f"no connection: {reason}") from error
     with response:
         yield response
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to another http or https address alone; urllib goes to ftp too."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        address = urllib.parse.urlsplit(newurl)
+        if address.scheme not in ("http", "https") or "@" in address.netloc:
+            fp.close()
+            raise CheckpointError(
+                f"{req.full_url}: the server sends on to {address.scheme}://{address.hostname}; "
+                "expected an http or https address without a user name: check the address, or name "
+                "a copy of the file with --from"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_Redirects)
 
 
 def _refuse_web_page(url: str, response: http.client.HTTPResponse) -> None:
@@ -189,8 +223,9 @@ def _position(
 ) -> tuple[int, int | None]:
     """First byte of the answer's body within the file, and the file's size if known."""
     if response.status != 206:
-        length = response.headers.get("Content-Length")
-        return 0, int(length) if length is not None else None
+        length = response.headers.get("Content-Length", "").strip()
+        # What is no number says nothing, as if it were missing; the hash tells what came.
+        return 0, int(length) if re.fullmatch(r"[0-9]+", length) else None
     content_range = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     known = record.get("size")  # None where the first answer did not tell

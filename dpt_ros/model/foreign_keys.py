@@ -8,13 +8,19 @@ exception: the readout token's position is added to the token itself, where DPT 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dpt_ros.model.configurations import MODELS, DPTConfiguration
+from dpt_ros.model.configurations import MODELS, READOUTS, DPTConfiguration
+from dpt_ros.model.integrity import CheckpointError
+
+_log = logging.getLogger(__name__)
 
 Rules = tuple[tuple[str, str | None], ...]
 """Regular expression for a whole key, and its replacement; None drops the key."""
@@ -115,6 +121,9 @@ _HUGGING_FACE_FUSION: Rules = (
     (r"(decoder\.fusion\.\d)\.projection\.(.+)", r"\1.output_conv.\2"),
 )
 
+_HUGGING_FACE_EPSILON = 1e-12
+"""transformers' default, which it also writes for the public weights: those had 1e-6."""
+
 _PREFIXES = {
     "isl_org": ("pretrained.", "scratch."),
     "hugging_face": ("dpt.", "neck.", "head.head."),
@@ -158,6 +167,86 @@ def rename_timm(
 ) -> dict[str, Tensor]:
     """The state dict of timm's ViT or hybrid ViT in our layout: keys that start with `encoder.`."""
     return _move_position(_apply(_TIMM, state_dict), configuration)
+
+
+def hugging_face_readout(path: Path, config: Mapping[str, Any], default: str) -> str:
+    """The readout that a config.json names; `default` where it names none.
+
+    Raises:
+        CheckpointError: it names one that neither transformers nor we have.
+    """
+    readout = config.get("readout_type", default)
+    if readout not in READOUTS:
+        raise CheckpointError(
+            f"{path}: config.json says readout_type {readout!r}, expected one of "
+            f"{', '.join(READOUTS)}: correct it to what the weights were trained with, or "
+            "download it again"
+        )
+    return str(readout)
+
+
+def check_hugging_face_config(
+    path: Path, config: Mapping[str, Any], configuration: DPTConfiguration
+) -> None:
+    """Compare what a config.json says about a network with ours, which the shapes do not show.
+
+    Raises:
+        CheckpointError: transformers would compute something else with these weights.
+    """
+    kind = config.get("model_type")
+    if kind != "dpt":
+        raise CheckpointError(f"{path}: config.json says model_type {kind!r}, expected 'dpt'")
+    readout = hugging_face_readout(path, config, "project")
+    if readout != configuration.readout:
+        raise CheckpointError(
+            f"{path}: config.json says readout_type {readout!r}; the network has readout "
+            f"{configuration.readout!r}: create it with readout={readout!r}"
+        )
+    _check_epsilon(path, config, configuration)
+    # What no tensor's shape tells; a file may leave out what is as in transformers' own default.
+    taps = list(configuration.taps)
+    expected = {
+        "num_attention_heads": configuration.num_heads,
+        "backbone_out_indices": taps,
+        "hidden_act": "gelu",
+        "head_in_index": -1,
+    }
+    for key, wanted in expected.items():
+        given = config.get(key, wanted)
+        if key == "backbone_out_indices" and isinstance(given, list):
+            given = given[-len(taps) :]  # with a ResNet stem, the first two are no blocks
+        if key == "head_in_index" and given == len(configuration.channels) - 1:
+            given = wanted  # the last fusion by its number
+        if given != wanted:
+            raise CheckpointError(
+                f"{path}: config.json says {key} {given!r}; the network "
+                f"{configuration.name} has {wanted!r}, and would compute something else with "
+                "these weights: create the network that they were trained for"
+            )
+
+
+def _check_epsilon(path: Path, config: Mapping[str, Any], configuration: DPTConfiguration) -> None:
+    """Take ours in place of what transformers writes unasked; refuse any other that differs."""
+    ours = configuration.layer_norm_eps
+    epsilon = config.get("layer_norm_eps", ours)
+    if epsilon == ours:
+        return
+    if not isinstance(epsilon, (int, float)):
+        raise CheckpointError(
+            f"{path}: config.json says layer_norm_eps {epsilon!r}, expected a number such as "
+            f"{ours:g}: correct it to what the weights were trained with, or download it again"
+        )
+    if epsilon != _HUGGING_FACE_EPSILON:
+        raise CheckpointError(
+            f"{path}: config.json says layer_norm_eps {epsilon!r}; the network "
+            f"{configuration.name} has {ours:g}, and would compute something else with these "
+            f"weights: create it with layer_norm_eps={epsilon!r}"
+        )
+    _log.info(
+        "%s: config.json says layer_norm_eps %g; %g is taken, with which the public weights "
+        "were trained (for the numbers of transformers: create_model(layer_norm_eps=%g))",
+        *(path, epsilon, ours, epsilon),
+    )
 
 
 def guess_structure(state_dict: Mapping[str, Tensor]) -> str | None:

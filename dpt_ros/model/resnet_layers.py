@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dpt_ros.model.halving import halve
+
 SIGMA_EPSILON = 1e-5
 VARIANCE_EPSILON = 1e-8
 
@@ -44,6 +46,11 @@ class SamePaddedConv2d(nn.Module):
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """Convolve x [B, in, h, w] with weight [out, in, k, k]."""
+        if self.stride == 2 and weight.shape[-1] > 1:
+            return halve(lambda wide: self._convolve(wide, weight), x)
+        return self._convolve(x, weight)
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.before == self.after:
             return F.conv2d(x, weight, stride=self.stride, padding=self.before)
         padded = F.pad(x, (self.before, self.after, self.before, self.after))

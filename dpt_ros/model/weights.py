@@ -6,13 +6,21 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from dpt_ros.model.cards import ModelCard, cards_folder
-from dpt_ros.model.download import check_space, discard, download, record_path, write_error
+from dpt_ros.model.cards import ModelCard, cards_folder, list_cards
+from dpt_ros.model.download import (
+    check_space,
+    discard,
+    download,
+    kept_bytes,
+    write_error,
+)
 from dpt_ros.model.integrity import (
     CHUNK_BYTES,
     KIND_NAMES,
@@ -51,24 +59,46 @@ def weights_folder() -> Path:
         ) from error
 
 
+def own_places(card: ModelCard) -> list[Path]:
+    """Where a card's own file may lie, in the order in which it is looked for."""
+    return [weights_folder() / card.file, cards_folder() / card.file]
+
+
 def find_weights(card: ModelCard) -> Path:
-    """The card's weights file on this machine.
+    """The card's weights file on this machine; `check_weights` tells whether it is the right one.
 
     Raises:
         CheckpointError: it is not here (the message says how to get it), or none is published.
     """
-    if not card.file:
-        raise CheckpointError(
-            f"{card.name}: no weights are published for it; train it, or name a checkpoint"
-        )
-    folders = (weights_folder(), cards_folder())
-    for folder in folders:
-        if (folder / card.file).is_file():
-            return folder / card.file
+    _refuse_unpublished(card, card.file)
+    places = own_places(card)
+    for path in places:
+        if path.is_file():
+            return path
     raise CheckpointError(
-        f"{folders[0] / card.file}: the weights of {card.name} are not there; get them with "
+        f"{places[0]}: the weights of {card.name} are not there; get them with "
         f"`dpt-ros models pull {card.name}`"
     )
+
+
+def check_weights(card: ModelCard, path: Path, progress: Progress | None = None) -> str:
+    """Compare the card's own file with the hash that the card says.
+
+    Returns:
+        the file's SHA-256; unchecked where the card says none.
+
+    Raises:
+        CheckpointError: it is another file, or can't be read.
+    """
+    try:
+        return check_sha256(path, card.sha256, progress)
+    except CheckpointError as error:
+        is_ours = card.name in [known.name for known in list_cards()]
+        model = card.name if is_ours else f"{card.name}.yaml"
+        remedy = "put the file there that the card means, or correct the card's sha256"
+        if is_ours or card.url:
+            remedy = f"`dpt-ros models pull {model}` gets the right one"
+        raise CheckpointError(f"{error}; {remedy}") from error
 
 
 def pull(
@@ -77,7 +107,7 @@ def pull(
     """Get a card's weights file into the weights folder, unless it is there or comes with us.
 
     The file appears under its name only when it is whole and its hash is right. Several processes
-    may pull the same file at once.
+    may pull the same file at once. Where the card says no hash, a named source is always taken.
 
     Args:
         card: the model.
@@ -86,37 +116,87 @@ def pull(
         progress: called while it goes.
 
     Returns:
-        the file.
+        the file, which `find_weights` gives from now on.
 
     Raises:
         CheckpointError: it could not be had, is another file than the card says, or could not be
             written. What was there before still is.
     """
-    if card.file and not source:
-        bundled = cards_folder() / card.file
-        if bundled.is_file():
-            check_sha256(bundled, card.sha256, progress)
-            return bundled
-    if not card.file or not (source or card.url):
-        raise CheckpointError(
-            f"{card.name}: no weights are published for it; train it, or name a checkpoint"
-        )
-    origin = _origin(card, str(source or card.url))
+    _refuse_unpublished(card, card.file and (source or card.url or _bundled(card)))
     target = weights_folder() / card.file
-    if _is_installed(card, target, progress):
+    if not source and (bundled := _bundled(card)):
+        return _use_bundled(card, bundled, target, progress)
+    origin = _origin(card, str(source or card.url))
+    if _is_enough(card, target, source, progress):
         return target
     with _lock(target):
         # Another process may have pulled it while this one waited.
-        if not _is_installed(card, target, progress):
-            part = target.with_name(f"{target.name}.part")
-            _fetch(card, origin, part, progress)
-            _install(part, target)
+        if not _is_enough(card, target, source, progress):
+            _fetch_and_install(card, origin, target, progress)
     return target
 
 
-def _is_installed(card: ModelCard, target: Path, progress: Progress | None) -> bool:
+def kept_of_pull(card: ModelCard, source: str | Path | None = None) -> int:
+    """How much of an interrupted pull is kept, for `pull` with the same arguments to go on with."""
+    address = str(source or card.url)
+    if not card.file or not _is_remote(address):
+        return 0
+    return kept_bytes(_address(card, address), _part(card))
+
+
+def _refuse_unpublished(card: ModelCard, published: object) -> None:
+    if not published:
+        raise CheckpointError(
+            f"{card.name}: no weights are published for it; train it, or name a checkpoint"
+        )
+
+
+def _bundled(card: ModelCard) -> Path | None:
+    """The card's file that comes with the package."""
+    path = cards_folder() / card.file
+    return path if path.is_file() else None
+
+
+def _use_bundled(card: ModelCard, bundled: Path, target: Path, progress: Progress | None) -> Path:
+    """The bundled file, or the same in the weights folder, where it is looked for first.
+
+    Another file there would hide it, and goes once the bundled one is known to be right.
+    """
+    if target.is_file() and _is_right(card, target, progress):
+        return target
+    try:
+        check_sha256(bundled, card.sha256, progress)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; install dpt_ros again, or name a copy of the file with --from"
+        ) from error
     if not target.is_file():
-        return False
+        return bundled
+    with _lock(target):
+        if target.is_file() and _is_right(card, target, progress):
+            return target
+        try:
+            target.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(target, error) from error
+    _log.warning("%s: deleted; the file that comes with dpt_ros is used: %s", target, bundled)
+    return bundled
+
+
+def _part(card: ModelCard) -> Path:
+    """What a download of the card's file is written to until it is whole."""
+    return weights_folder() / f"{card.file}.part"
+
+
+def _is_enough(
+    card: ModelCard, target: Path, source: str | Path | None, progress: Progress | None
+) -> bool:
+    """Whether nothing is to be fetched. Without a hash, nothing says that a named source is."""
+    may_be = target.is_file() and bool(card.sha256 or not source)
+    return may_be and _is_right(card, target, progress)
+
+
+def _is_right(card: ModelCard, target: Path, progress: Progress | None) -> bool:
     try:
         check_sha256(target, card.sha256, progress)
     except CheckpointError as error:
@@ -125,15 +205,15 @@ def _is_installed(card: ModelCard, target: Path, progress: Progress | None) -> b
     return True
 
 
+def _is_remote(source: str) -> bool:
+    return source.partition(":")[0].lower() in ("http", "https")
+
+
 def _origin(card: ModelCard, source: str) -> str | Path:
     """Where exactly the file comes from: an address or a path."""
-    scheme = urllib.parse.urlsplit(source).scheme
-    if scheme in ("http", "https"):
-        address = urllib.parse.urlsplit(source)
-        if not address.query and not address.path.endswith(WEIGHTS_SUFFIXES):
-            address = address._replace(path=f"{address.path.rstrip('/')}/{card.file}")
-        return urllib.parse.urlunsplit(address)
-    if scheme == "file":
+    if _is_remote(source):
+        return _address(card, source)
+    if source.partition(":")[0].lower() == "file":
         source = urllib.request.url2pathname(urllib.parse.urlsplit(source).path)
     path = Path(source).expanduser()
     if path.is_dir():
@@ -146,17 +226,48 @@ def _origin(card: ModelCard, source: str) -> str | Path:
     return path
 
 
-def _fetch(card: ModelCard, origin: str | Path, part: Path, progress: Progress | None) -> None:
-    """Make `part` the right file, or raise and leave at most what a later call can go on with."""
-    if isinstance(origin, Path):
+def _address(card: ModelCard, source: str) -> str:
+    if "@" in re.split(r"[/?#]", source.partition("://")[2])[0]:
+        # Not shown: it holds a password.
+        raise CheckpointError(
+            f"the address to get {card.file} from has a user name or password before the host, "
+            "which is not supported: download the file yourself, and name it with --from"
+        )
+    try:
+        address = urllib.parse.urlsplit(source)
+        if not address.hostname:
+            raise ValueError("it names no host")
+    except ValueError as error:
+        raise CheckpointError(
+            f"{source}: is no address: {error}; expected one such as https://HOST/FOLDER"
+        ) from error
+    if not address.query and not address.path.endswith(WEIGHTS_SUFFIXES):
+        address = address._replace(path=f"{address.path.rstrip('/')}/{card.file}")
+    return urllib.parse.urlunsplit(address)
+
+
+def _fetch_and_install(
+    card: ModelCard, origin: str | Path, target: Path, progress: Progress | None
+) -> None:
+    """Make `target` the right file, or raise and leave at most what a later call can go on with."""
+    part = _part(card)
+    # Beside an interrupted download, which stays until the right file is there.
+    copy = target.with_name(f"{target.name}.copy.part")
+    try:
+        if isinstance(origin, Path):
+            _copy(origin, copy, progress)
+            _check(card, origin, copy, progress)
+            _install(copy, target)
+        else:
+            _fetch(card, origin, part, progress)
+            _install(part, target)
         discard(part)
-        try:
-            _copy(origin, part, progress)
-            _check(card, origin, part, progress)
-        except BaseException:
-            discard(part)
-            raise
-        return
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _fetch(card: ModelCard, origin: str, part: Path, progress: Progress | None) -> None:
+    """Make `part` the right file."""
     is_continued = download(origin, part, progress)
     try:
         _check(card, origin, part, progress)
@@ -204,7 +315,6 @@ def _copy(origin: Path, part: Path, progress: Progress | None) -> None:
 def _install(part: Path, target: Path) -> None:
     try:
         install_file(part, target)
-        record_path(part).unlink(missing_ok=True)
     except OSError as error:
         raise write_error(target, error) from error
 
@@ -223,5 +333,14 @@ def _lock(target: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             _log.warning("another process is fetching %s; waiting for it", target.name)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _wait_for_lock(path, file)
+        except OSError as error:  # a file system without locks, as some network folders are
+            raise write_error(path, error) from error
         yield
+
+
+def _wait_for_lock(path: Path, file: IO[str]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        raise write_error(path, error) from error

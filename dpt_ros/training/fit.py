@@ -40,10 +40,11 @@ from dpt_ros.training.fit_summary import summarise
 from dpt_ros.training.split import Split, split_sources
 
 RANGE_PERCENT = (0.1, 99.9)
-"""Percentiles of the true depths fitted on between which the calibration holds."""
+"""Percentiles of the true depths fitted on between which the calibration holds.
 
-RANGE_MARGIN = 1.25
-"""The calibration's range goes on beyond by this factor: predictions scatter around the truth."""
+Not the ends themselves, which single wrong points of a sensor set; and nothing beyond, where no
+metre was measured.
+"""
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class FitResult:
             of the joint fit by every method and of the average of frames.
         pairs: the points fitted to, for plots.
         left_out: ids of the frames that could not be used, by the reason why.
-        near_m: nearest truth fitted to (`RANGE_PERCENT`).
-        far_m: farthest truth fitted to.
+        near_m: nearest truth fitted to (`RANGE_PERCENT`), from where the calibration holds.
+        far_m: farthest truth fitted to, up to which it holds.
         is_dense: whether nearly every pixel has truth.
         fingerprint: SHA-256 of the data set's list of samples.
     """
@@ -270,8 +271,8 @@ def _calibration(
         network_height=view.network_size[0],
         network_width=view.network_size[1],
         camera=view.camera,
-        near_m=near_m / RANGE_MARGIN,
-        far_m=far_m * RANGE_MARGIN,
+        near_m=near_m,
+        far_m=far_m,
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dpt_ros.bags.dataset import Dataset, DatasetError, Sample
 from dpt_ros.config import ConfigError
+from dpt_ros.geometry.fit import FitError
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference import DepthPredictor, InferenceError
 from dpt_ros.inference.identity import weights_sha256
@@ -22,7 +23,7 @@ from dpt_ros.model.cards import InputSpec, ModelCard, OutputSpec, list_cards, lo
 from dpt_ros.model.checkpoints import find_configuration, load_checkpoint, read_card
 from dpt_ros.model.configurations import DPTConfiguration, get_configuration
 from dpt_ros.model.dpt import DPT, create_model
-from dpt_ros.model.weights import find_weights
+from dpt_ros.model.weights import check_weights, find_weights
 from dpt_ros.training.compare import average_fit, truth_pixels
 from dpt_ros.training.monitor import shown
 from dpt_ros.training.settings import parse_size
@@ -77,6 +78,7 @@ def load_start(init: str, model_name: str, size: str, seed: int) -> Start:
                 "--model out, or give --init the weights file to load into it"
             )
         path = find_weights(card)
+        check_weights(card, path)
         with torch.device("meta"):
             model = create_model(card.structure, **card.structure_overrides)
     named = _node_name(card, model_name)
@@ -100,7 +102,7 @@ def start_metres(
         device: where the network runs.
 
     Raises:
-        FitError: not one sample can be fitted.
+        FitError: not one sample can be fitted, or the network answers less where it is nearer.
     """
     if start.card.output.scale is not None and start.card.output.shift is not None:
         return ScaleShift(start.card.output.scale, start.card.output.shift)
@@ -144,6 +146,12 @@ def _average_fit(
         _log.warning(
             "%d of %d pictures do not count in the starting scale and shift; the last: %s",
             *(left_out, len(pairs), reason),
+        )
+    if not scale_shift.scale > 0.0:
+        raise FitError(
+            f"the network answers less where it is nearer (scale {scale_shift.scale:.3g} on "
+            "average), and metric training keeps that sign: it is not trained on inverse depth, or "
+            "not at all. Train it with --mode ssi first, or begin with --init scratch"
         )
     return scale_shift
 

@@ -112,9 +112,22 @@ def test_several_image_topics_need_a_choice(tmp_path):
     bag = write_bag(tmp_path / "bag", [("/left", IMAGE), ("/right", COMPRESSED), ("/tf", TF)])
     with BagReader(bag) as reader, pytest.raises(BagError) as error:
         reader.images()
-    assert "no topic was chosen" in str(error.value)
+    assert "no topic was chosen with --image-topic: expected one of" in str(error.value)
     assert f"/left ({IMAGE}, 3), /right ({COMPRESSED}, 3)" in str(error.value)
     assert "/tf" not in str(error.value)
+
+
+def test_the_option_that_chooses_a_topic_is_named(tmp_path):
+    kind = "sensor_msgs/msg/CameraInfo"
+    maker = MAKERS[TF]
+    bag = write_bag(tmp_path / "bag", [("/a", TF), ("/b", TF)], maker=maker)
+    with BagReader(bag) as reader:
+        with pytest.raises(BagError, match=f"no messages of type {kind}"):
+            reader.find_topic([kind])
+        with pytest.raises(BagError, match="no topic was chosen: expected"):
+            reader.find_topic([TF])
+        with pytest.raises(BagError, match="no topic was chosen with topic:=: expected"):
+            reader.find_topic([TF], option="topic:=")
 
 
 @pytest.mark.parametrize("topic", ["/tf", "/nowhere"])
@@ -251,7 +264,7 @@ def test_missing_bag(tmp_path):
 
 
 def test_folder_that_is_no_bag(tmp_path):
-    check_refused(tmp_path, "no metadata.yaml and 0 storage files")
+    check_refused(tmp_path, "no metadata.yaml and 0 storage files.*give a folder as `ros2 bag")
 
 
 def test_folder_of_several_files_without_metadata(tmp_path):

@@ -249,3 +249,24 @@ def test_a_folder_that_is_none(tmp_path):
         find_folder(tmp_path, CAMERA, 0.001)
     with pytest.raises(ForeignDataError, match="depth scale"):
         find_folder(tmp_path, CAMERA, 0.0)
+
+
+def test_what_is_no_file_is_counted(tmp_path):
+    folder = tmp_path / "room"
+    write_folder(folder, ["a", "b"])
+    (folder / "images/x.png").mkdir()
+    (folder / "images/y.png").symlink_to(folder / "gone.png")
+    (folder / "depth/a.tif").mkdir()  # beside a.png, which is read
+    dataset, info = imported(find_folder(folder, CAMERA, 0.001), tmp_path / "set")
+    assert len(dataset) == 2
+    assert info["rejected"] == {"folder, or link to nothing, with a picture's name": 2}
+
+
+def test_a_picture_of_kitti_that_is_no_file_is_counted(raw, tmp_path):
+    picture = raw / "image_02/data/0000000001.png"
+    picture.unlink()
+    picture.mkdir()
+    (source,) = find_kitti(raw, 2, KEEP_ALL, min_points=1)
+    dataset, info = imported(source, tmp_path / "set")
+    assert len(dataset) == 1
+    assert info["rejected"] == {"picture that cannot be decoded": 1}

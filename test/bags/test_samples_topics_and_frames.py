@@ -39,7 +39,7 @@ def test_a_missing_transform_is_told_at_once_and_may_come_from_a_file(tmp_path, 
         samples_of(bag)
     path = tmp_path / "extrinsics.yaml"
     path.write_text(
-        "transforms:\n  - {parent: camera, child: lidar, translation_m: [0, 0, 1], "
+        "transforms:\n  - {parent: camera, child: lidar, "
         "matrix: [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 2], [0, 0, 0, 1]]}\n"
     )
     samples, stream = samples_of(bag, transforms=str(path))

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from dpt_ros.bags.transforms import TransformError, TransformGraph, read_transforms
+from dpt_ros.bags.transforms import TransformError, TransformGraph
+from dpt_ros.bags.transforms_file import read_transforms
 from dpt_ros.config import ConfigError
 
 SECOND = 1_000_000_000
@@ -253,6 +254,39 @@ transforms:
             "{parent: a, child: b, matrix: [[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], "
             "[0, 0, 0, 1]]}",
             "a rotation, a translation",
+        ),
+        (
+            "{parent: a, child: b, rotation_xyzw: [0, 0, 0, 1], rotation_rpy_rad: [0, 0, 1]}",
+            r"extrinsics.yaml: transforms\[0\]: got rotation_xyzw and rotation_rpy_rad, expected "
+            "only one of",
+        ),
+        (
+            "{parent: a, child: b, rotation_rpy_rad: [0, 0, 1], matrix: [[1, 0, 0, 0], "
+            "[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}",
+            "got rotation_rpy_rad and matrix",
+        ),
+        (
+            "{parent: a, child: b, translation_m: [0, .nan, 0], rotation_rpy_rad: [0, 0, 0]}",
+            r"extrinsics.yaml: transforms\[0\]: translation_m: got .*nan.*, expected 3 numbers",
+        ),
+        (
+            "{parent: a, child: b, rotation_xyzw: [0, 0, .nan, 1]}",
+            r"extrinsics.yaml: transforms\[0\]: rotation_xyzw: got .*nan.*, expected 4 numbers",
+        ),
+        ("{parent: a, child: b, rotation_rpy_rad: [0, .inf, 1]}", "rotation_rpy_rad: got .*inf"),
+        (
+            "{parent: a, child: b, matrix: [[1, 0, 0, .nan], [0, 1, 0, 0], [0, 0, 1, 0], "
+            "[0, 0, 0, 1]]}",
+            "expected 4 rows of 4 numbers",
+        ),
+        (
+            "{parent: /a, child: a, rotation_rpy_rad: [0, 0, 0]}",
+            r"extrinsics.yaml: transforms\[0\]: got '/a' as parent and child, expected two frames",
+        ),
+        (
+            "{parent: a, child: b, translation_m: [0, 0, 1], matrix: [[1, 0, 0, 0], [0, 1, 0, 0], "
+            "[0, 0, 1, 0], [0, 0, 0, 1]]}",
+            "got matrix and translation_m",
         ),
         ("[a, b]", "expected parent, child and numbers"),
     ],

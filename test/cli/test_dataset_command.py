@@ -221,9 +221,33 @@ def test_imports_folders(tmp_path, capsys):
     assert (Dataset(out)[1].depth_m == 3.0).all()
     assert main(words) == 0
     assert "a: is finished already" in capsys.readouterr().out
+    result = tmp_path / "result.json"  # only of what is asked for
+    again = [word for word in words if word != str(tmp_path / "b")]
+    assert main([*again, "--json", str(result)]) == 0
+    assert "b: is finished already" not in capsys.readouterr().out
+    assert json.loads(result.read_text())["finished_before"] == ["a"]
     camera.write_text(camera.read_text().replace("[20,", "[30,"))
     assert main(words) == 1
     assert "a is finished already, with camera" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--folder", "a", "--kitti-camera", "0", "--lidar.near-m", "3"],
+            "--kitti-camera, --lidar.near-m: of --kitti, and has no effect with --folder",
+        ),
+        (["--kitti", "a", "--dense", "--images", "x"], "--images, --dense: of --folder"),
+        (["--kitti", "a", "--out", "file"], "file is a file, expected a folder"),
+    ],
+)
+def test_what_does_not_go_with_an_import_is_refused(tmp_path, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    assert main(["dataset", "import", "--out", "out", *words]) == 1
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_picture_is_taken_as_the_sensor_saw_it(tmp_path):
@@ -268,3 +292,41 @@ def test_help_says_that_a_bag_is_the_unit_of_jobs_and_of_going_on(capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert "bag by bag: finished bags are skipped, one that was not is begun anew" in told
     assert "--jobs reads several bags at once" in told
+
+
+def test_numbers_that_mean_nothing_are_refused(bags, tmp_path, capsys):
+    for option in ("--jobs", "--overlays"):
+        with pytest.raises(SystemExit):
+            build(tmp_path / "out", bags[0], more=[option, "-1"])
+        assert f"{option}: got '-1', expected a whole number" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        build(tmp_path / "out", bags[0], more=["--jobs", "0"])
+    assert build(tmp_path / "out", bags[0], more=["--overlays", "0"]) == 0
+
+
+def test_places_that_cannot_be_written_are_told_before_a_bag_is_read(bags, tmp_path, capsys):
+    out, file = tmp_path / "out", tmp_path / "file"
+    file.write_text("mine")
+    assert build(file, bags[0]) == 1
+    error = capsys.readouterr().err
+    assert f"--out {file}" in error and "is a file" in error and file.read_text() == "mine"
+    nowhere = tmp_path / "none" / "x.json"
+    assert build(out, bags[0], more=["--json", str(nowhere)]) == 1
+    assert "its folder does not exist" in capsys.readouterr().err
+    assert not Dataset(out).sources
+    assert build(out, bags[0], more=["--json", str(out / "x.json")]) == 0
+    capsys.readouterr()
+    assert main(["dataset", "show", str(out), "--json", str(nowhere)]) == 1
+    said = capsys.readouterr()
+    assert "its folder does not exist" in said.err and not said.out
+    assert not nowhere.parent.exists()
+
+
+def test_a_data_set_whose_bags_all_failed_says_how_to_learn_why(bags, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert build(out, bags[0], more=["--min-points", "100000"]) == 1
+    capsys.readouterr()
+    assert main(["dataset", "show", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "0 sources" in said and "nothing was finished" in said
+    assert f"dpt-ros dataset build BAG --out {out}" in said

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from dpt_ros.cli import demo
 from dpt_ros.cli.main import main
 from dpt_ros.geometry.calibration import Calibration, save_calibration
 from dpt_ros.geometry.scale_shift import ScaleShift
@@ -74,3 +75,22 @@ def test_a_node_that_cannot_start_says_why(tmp_path, capsys, monkeypatch):
     assert main([*arguments, "--device", "cpu", "--out", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert "the node did not start" in error and "missing.safetensors" in error
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--kind", "yard", "--rate", "3"], "--kind, --rate: of the synthetic drive"),
+        (["--image-topic", "/x"], "only a bag has topics"),
+        (["--out", "pictures"], "--out pictures: holds pictures of the input"),
+        (["--out", "file"], "is a file, expected a folder"),
+    ],
+)
+def test_what_does_not_go_with_pictures_is_refused(tmp_path, capsys, monkeypatch, more, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "file").write_text("mine")
+    cv2.imwrite(str(tmp_path / "pictures" / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    monkeypatch.setattr(demo, "weights_of", lambda model: pytest.fail("weights are fetched"))
+    assert main(["demo", "pictures", *more]) == 1
+    assert told in capsys.readouterr().err

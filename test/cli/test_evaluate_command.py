@@ -142,6 +142,24 @@ def test_a_picture_that_was_sent_twice_is_counted(evaluate, tmp_path, recordings
     assert sum(told["inputs"][0]["rejected"].values()) == 1
 
 
+def test_pictures_without_a_camera_are_counted_and_it_is_said_why(
+    evaluate, tmp_path, recordings, capsys, real_report
+):
+    messages = without(recordings.drive(), "/points")
+    last = max(ns for topic, ns, _ in messages if topic == "/camera/camera_info")
+    for topic, ns, message in messages:
+        if topic == "/camera/camera_info" and ns == last:
+            message.width, message.height = 999, 77
+    bag = recordings.write_bag(tmp_path / "camera_only", messages)
+    assert evaluate(bag, out=tmp_path / "out") == 0
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())["inputs"][0]
+    reason = "picture without a camera_info that can be used"
+    assert told["frames"] == 2 and told["rejected"] == {reason: 1}
+    error, report = capsys.readouterr().err, (tmp_path / "out" / "report.html").read_text()
+    for text in (error, report):
+        assert f"1 x {reason}" in text and "999x77" in text
+
+
 @pytest.mark.parametrize("missing", ["/camera/camera_info", "/camera/image_raw"])
 def test_a_bag_without_what_it_takes_says_what(evaluate, tmp_path, recordings, capsys, missing):
     bag = recordings.write_bag(tmp_path / "bag", without(recordings.drive(), missing))
@@ -193,6 +211,7 @@ def test_a_bag_that_is_cut_off_is_named(evaluate, tmp_path, recordings, capsys, 
         (["--alignment", "best"], "least_squares"),
         (["--ranges", "five"], "--ranges"),
         (["--ranges", "20,10"], "ascending"),
+        (["--ranges", "5,nan,20"], "ascending numbers"),
         (["--jobs", "0"], "--jobs"),
         (["--calibration", "missing.yaml"], "missing.yaml"),
         (["--baseline", "missing"], "missing"),
@@ -226,3 +245,20 @@ def test_kitti_recordings(evaluate, tmp_path):
     got = result(out, "least_squares")
     assert got["frames"] == 2 and got["pixels"] > 20_000
     assert 0.0 < got["metrics"]["abs_rel"] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names", "has_table"),
+    [
+        (["--alignment", "none"], "none", False),
+        (["--protocol", "nyu"], "none, calibration, least_squares, median", False),
+        ([], "none", True),
+    ],
+)
+def test_a_table_has_a_head_only_over_rows(
+    evaluate, drive, tmp_path, capsys, arguments, names, has_table
+):
+    evaluate(drive, *arguments, out=tmp_path / "out")
+    lines = capsys.readouterr().out.splitlines()
+    assert any("AbsRel" in line for line in lines) == has_table
+    assert sum(line.startswith(f"no figures for dpt_tiny, {names}: ") for line in lines) == 1

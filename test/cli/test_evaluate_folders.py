@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import yaml
 
+from dpt_ros.cli import evaluate_outputs
 from dpt_ros.evaluation import models
 from dpt_ros.inference.device import choose_precision
 from dpt_ros.model import create_model, save_checkpoint
@@ -138,21 +140,71 @@ def test_a_full_disk_leaves_the_old_results_whole(evaluate, drive, tmp_path, mon
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
 
 
-def test_killed_while_results_are_replaced_leaves_none_that_say_done(
-    evaluate, drive, tmp_path, monkeypatch
+@pytest.mark.parametrize("is_killed", [False, True], ids=["interrupted", "killed"])
+def test_stopped_while_results_are_replaced_leaves_none_that_say_done_wrongly(
+    evaluate, drive, tmp_path, monkeypatch, is_killed
 ):
+    """Interrupted, the earlier ones are put back; a killed process can't, and leaves no JSON."""
     out = tmp_path / "out"
     assert evaluate(drive, out=out) == 0
-    replace = Path.replace
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    replace, gone = Path.replace, []
 
-    def killed(self, target):
-        if self.name.startswith(".frames.csv"):
+    def stopped(self, target):
+        if gone and is_killed:  # a killed process does nothing any more
+            return target
+        if self.name.startswith(".frames.csv") and self.name.endswith(".part"):
+            gone.append(self)
             raise KeyboardInterrupt
         return replace(self, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", killed)
+        patched.setattr(Path, "replace", stopped)
         assert evaluate(drive, "--protocol", "kitti", out=out) == 130
-    assert not (out / "evaluation.json").exists()
+    if is_killed:
+        assert not (out / "evaluation.json").exists()
+    else:
+        assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
     assert evaluate(drive, "--protocol", "kitti", out=out) == 0
     assert (out / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "words"), [("folder", "is a folder"), ("none/r.html", "does not exist")]
+)
+def test_files_that_cannot_be_written_are_told_before_anything_is_done(
+    evaluate, drive, tmp_path, capsys, place, words
+):
+    (tmp_path / "folder").mkdir()
+    out = tmp_path / "out"
+    for kind in ("html", "csv", "json"):
+        assert evaluate(drive, f"--{kind}", tmp_path / place, out=out) == 1
+        error = capsys.readouterr().err
+        assert f"--{kind} {tmp_path / place}: " in error and words in error
+    assert not out.exists() and not (tmp_path / "none").exists()
+
+
+def test_a_file_that_cannot_be_replaced_leaves_the_earlier_evaluation(
+    evaluate, drive, tmp_path, monkeypatch
+):
+    """What was asked for beside the folder became a folder while it was computed."""
+    out, asked = tmp_path / "out", tmp_path / "r.csv"
+    assert evaluate(drive, out=out) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    build = evaluate_outputs.build_report
+
+    def meanwhile(*arguments):
+        asked.mkdir()
+        return build(*arguments)
+
+    monkeypatch.setattr(evaluate_outputs, "build_report", meanwhile)
+    assert evaluate(drive, "--protocol", "kitti", "--csv", asked, out=out) == 1
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    assert asked.is_dir()
+
+
+def test_an_evaluation_in_the_recordings_folder_reads_it_once(evaluate, drive):
+    for _ in range(2):
+        assert evaluate(drive, out=drive / "evaluation") == 0
+    kept = (drive / "evaluation" / "kept").iterdir()
+    assert sum((folder / "manifest.json").is_file() for folder in kept) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -267,3 +268,45 @@ def test_a_value_out_of_range_is_wrong_usage(network, recorded, tmp_path, capsys
         fit(network, folder, tmp_path / "c.yaml", "--method", "best")
     assert exit_.value.code == 2
     assert "least_squares" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--out", "c.yaml", "--json", "c.yaml"], "--out and --json are one file"),
+        (["--out", "c.yaml", "--report", "here/../c.yaml"], "--out and --report are one file"),
+        (["--out", "c.yaml", "--json", "c.html"], "--report and --json are one file"),
+    ],
+)
+def test_results_that_overwrite_each_other_are_refused(
+    network, recorded, tmp_path, monkeypatch, capsys, no_fit, words, told
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert fit(network, recorded[0], tmp_path / "c.yaml", *words) == 1
+    assert told in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--out", "--json", "--report"])
+@pytest.mark.parametrize("name", ["data/manifest.json", "data/samples.jsonl", "pipe"])
+def test_what_no_fit_has_written_is_not_overwritten(
+    network, recorded, tmp_path, capsys, no_fit, option, name
+):
+    folder, _, _ = recorded
+    target = tmp_path / name
+    if name == "pipe":
+        os.mkfifo(target)
+    (tmp_path / "data").symlink_to(folder)
+    assert fit(network, folder, tmp_path / "c.yaml", option, str(target)) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{option} {target}: is there and is no " in error
+    assert len(Dataset(folder)) == 10
+
+
+def test_results_of_an_earlier_fit_and_empty_files_are_overwritten(network, recorded, tmp_path):
+    folder, _, _ = recorded
+    out, result = tmp_path / "c.yaml", tmp_path / "c.json"
+    out.touch()
+    for _ in range(2):
+        assert fit(network, folder, out, "--json", str(result)) == 0
+    load_calibration(out)

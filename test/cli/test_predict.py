@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from dpt_ros.cli import predict as predict_command
 from dpt_ros.cli.main import main
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.inference import DepthPredictor
@@ -179,6 +180,131 @@ def test_a_run_without_a_picture_leaves_nothing_in_the_way(pictures, checkpoint,
     assert "is not a video that OpenCV can open" in capsys.readouterr().err
     assert predict(broken, checkpoint)[0] == 1
     assert predict(pictures, checkpoint)[0] == 0
+
+
+def test_the_inputs_own_pictures_are_never_written_over(pictures, checkpoint, capsys):
+    mine = {name: f"{name}.png" for name in ("a_color", "a_inverse_depth")}
+    for value, name in enumerate(mine.values()):
+        cv2.imwrite(str(pictures / name), np.full((48, 64, 3), 90 + value, np.uint8))
+    before = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    link = pictures.parent / "link"
+    link.symlink_to(pictures)
+    for given in (pictures, pictures / "a.png", link / "a.png"):
+        for more in ((), ("--force",)):
+            assert predict(given, checkpoint, "--out", str(pictures), *more)[0] == 1
+            assert "holds pictures of the input" in capsys.readouterr().err
+    linked = pictures.parent / "linked"
+    linked.mkdir()
+    (linked / "a.png").symlink_to(pictures / "a.png")
+    assert predict(linked, checkpoint, "--out", str(pictures))[0] == 1
+    assert {path.name: path.read_bytes() for path in pictures.iterdir()} == before
+
+
+def test_an_output_folder_that_is_a_file_is_told(pictures, checkpoint, capsys):
+    file = pictures.parent / "camera.yaml"
+    for out in (file, file / "in_it"):
+        assert predict(pictures, checkpoint, "--out", str(out))[0] == 1
+        assert f"{file} is a file, expected a folder" in capsys.readouterr().err
+
+
+def write_calibration(path: Path, checkpoint: Path) -> Path:
+    from dpt_ros.geometry.calibration import Calibration, save_calibration
+    from dpt_ros.geometry.scale_shift import ScaleShift
+
+    predictor = DepthPredictor.from_model("dpt_tiny", checkpoint=checkpoint, device="cpu")
+    size = predictor.network_size(48, 64)
+    pair, camera = ScaleShift(0.1, 0.25), Camera(64, 48, 60.0, 60.0, 31.5, 23.5)
+    sha256 = predictor.checkpoint_sha256
+    save_calibration(Calibration(pair, "dpt_tiny", sha256, *size, camera, 0.1, 100.0), path)
+    return path
+
+
+def test_pictures_without_metres_are_counted(pictures, checkpoint, capsys):
+    """One of three has not the camera's size."""
+    cv2.imwrite(str(pictures / "c.png"), np.zeros((64, 64, 3), np.uint8))
+    path = write_calibration(pictures.parent / "calibration.yaml", checkpoint)
+    camera = str(pictures.parent / "camera.yaml")
+    assert predict(pictures, checkpoint, "--calibration", str(path), "--camera", camera)[0] == 0
+    printed = capsys.readouterr().out
+    assert "1 of 3 pictures have no metres: " in printed and "not metres" not in printed
+
+
+def test_what_is_no_file_is_skipped_and_told(pictures, checkpoint, capsys):
+    (pictures / "x.png").mkdir()
+    (pictures / "y.png").symlink_to(pictures / "gone.png")
+    status, out = predict(pictures, checkpoint)
+    assert status == 0
+    printed = capsys.readouterr()
+    assert "2 of 4 pictures" in printed.out
+    assert "skipped: x.png: is a folder" in printed.err
+    assert "skipped: y.png: is a link to what is not there" in printed.err
+    assert json.loads((out / "predictions.json").read_text())["complete"] is True
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (OSError("full"), 1, "broken off")],
+)
+def test_an_interrupted_run_is_told_as_such(
+    pictures, checkpoint, monkeypatch, capsys, error, status, told
+):
+    write_one = predict_command._write
+
+    def write_the_first(out, picture, *more):
+        if picture.name == "b":
+            raise error
+        return write_one(out, picture, *more)
+
+    monkeypatch.setattr(predict_command, "_write", write_the_first)
+    got, out = predict(pictures, checkpoint)
+    assert got == status
+    assert f"1 of 2 pictures, {told} -> {out}" in capsys.readouterr().out
+    manifest = json.loads((out / "predictions.json").read_text())
+    assert manifest["complete"] is False and len(manifest["pictures"]) == 1
+
+
+def test_the_earlier_runs_files_go_and_no_others(pictures, checkpoint):
+    status, out = predict(pictures, checkpoint, "--camera", str(pictures.parent / "camera.yaml"))
+    assert status == 0
+    (out / "mine_color.png").write_bytes(b"mine")
+    outside = pictures.parent / "x_color.png"
+    outside.write_bytes(b"outside")
+    manifest = json.loads((out / "predictions.json").read_text())
+    names = ("../x", str(outside.parent / "x"), "", 3, "sub/../../x")
+    manifest["pictures"] += [{"name": name} for name in names]
+    (out / "sub").mkdir()
+    (out / "predictions.json").write_text(json.dumps(manifest))
+    (pictures / "b.jpg").unlink()
+    assert predict(pictures, checkpoint, "--force")[0] == 0
+    assert outside.read_bytes() == b"outside"
+    kept = ("a_color.png", "a_inverse_depth.npy", "a_inverse_depth.png", "mine_color.png")
+    assert {path.name for path in out.iterdir()} == {*kept, "predictions.json", "sub"}
+
+
+def test_an_earlier_run_stays_where_nothing_new_can_be_read(pictures, checkpoint):
+    assert predict(pictures, checkpoint)[0] == 0
+    broken = pictures.parent / "broken"
+    broken.mkdir()
+    (broken / "a.png").write_bytes(b"x")
+    status, out = predict(broken, checkpoint, "--force")
+    assert status == 1 and (out / "b_color.png").is_file()
+    assert len(json.loads((out / "predictions.json").read_text())["pictures"]) == 2
+
+
+def test_a_topic_of_what_is_no_bag_is_refused(pictures, checkpoint, capsys):
+    assert predict(pictures, checkpoint, "--image-topic", "/x")[0] == 1
+    assert "--image-topic /x: only a bag has topics" in capsys.readouterr().err
+
+
+def test_a_bag_with_several_cameras_says_how_to_name_one(tmp_path, recordings, checkpoint, capsys):
+    stamp_ns, rgb = recordings.STAMPS[0], np.zeros((48, 64, 3), np.uint8)
+    messages = [("/cam/image_raw", stamp_ns, recordings.image(stamp_ns, rgb))]
+    for side in ("left", "right"):
+        messages.append((f"/{side}/camera_info", stamp_ns, recordings.info(stamp_ns, 64, 48, 60.0)))
+    assert predict(recordings.write_bag(tmp_path / "bag", messages), checkpoint)[0] == 0
+    told = capsys.readouterr().err
+    assert "several camera_info (/left/camera_info, /right/camera_info)" in told
+    assert "--camera FILE names the camera" in told
 
 
 def read_ply(path: Path) -> tuple[str, np.ndarray]:

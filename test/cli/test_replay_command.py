@@ -274,6 +274,9 @@ def test_what_cannot_be_written_is_told_before_a_node_starts(tmp_path, option, c
     [
         (["--rate", "0"], "expected a number from 0.01 to 100"),
         (["--rate", "1", "--lockstep"], "not allowed with argument"),
+        (["--frames", "-1"], "--frames: got '-1', expected a whole number from 0"),
+        (["--timeout", "-1"], "--timeout: got '-1', expected a number of seconds above 0"),
+        (["--timeout", "nan"], "--timeout: got 'nan'"),
     ],
 )
 def test_wrong_ways_to_play_are_refused(arguments, text, capsys):
@@ -290,3 +293,28 @@ def test_an_input_that_is_none_starts_no_node(tmp_path, model, capsys):
     taken.write_text("mine")
     assert main(["replay", str(tmp_path), *model.arguments, "--out", str(taken)]) == 1
     assert "is a file" in capsys.readouterr().err and taken.read_text() == "mine"
+
+
+def test_the_title_names_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    from dpt_ros.cli import replay
+
+    (tmp_path / "drive").mkdir()
+    monkeypatch.chdir(tmp_path / "drive")
+    options = SimpleNamespace(
+        model="dpt_tiny", bag=".", lockstep=True, device="cpu", precision="auto"
+    )
+    bag = SimpleNamespace(camera_info_topic="info", image_topic="image", image_count=1)
+    truth = SimpleNamespace(missing="", warnings=[], rejected={})
+    model = SimpleNamespace(checkpoint_sha256="")
+    metres = SimpleNamespace(has_any=True, source="")
+    result = SimpleNamespace(
+        why_no_metres="",
+        log=SimpleNamespace(timing=None, troubles=[]),
+        losses={},
+        load={},
+        stages_ms={},
+        network={},
+        partial="",
+    )
+    facts = replay._facts(options, bag, truth, model, metres, result)
+    assert facts.title == "dpt_tiny on drive, played through the node"

@@ -252,3 +252,42 @@ def test_a_bag_gives_pictures_with_their_rectified_camera(bag, size):
     assert (picture.camera.width, picture.camera.height) == size
     assert picture.camera.distortion_model == "none"
     assert picture.camera.fx_px == pytest.approx(715, rel=0.02)
+
+
+def test_what_is_no_file_is_told_and_not_counted(tmp_path, rgb):
+    write(tmp_path / "a.png", rgb)
+    (tmp_path / "b.png").mkdir()
+    (tmp_path / "c.png").symlink_to(tmp_path / "gone.png")
+    source = Source(tmp_path)
+    for _ in range(2):
+        assert [picture.name for picture in source] == ["a"]
+        assert source.skipped == [
+            "b.png: is a folder, not a picture",
+            "c.png: is a link to what is not there",
+        ]
+    assert source.count() == 1
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match="holds no picture"):
+        Source(tmp_path)
+
+
+def test_a_picture_that_vanishes_is_skipped(tmp_path, rgb):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name, rgb)
+    source = Source(tmp_path)
+    (tmp_path / "a.png").unlink()
+    assert [picture.name for picture in source] == ["b"]
+    assert source.skipped == ["a.png: cannot be read (No such file or directory)"]
+
+
+def test_several_camera_info_and_none_beside_the_pictures_are_told(tmp_path, recordings, rgb):
+    stamp_ns = recordings.STAMPS[0]
+    messages = [("/cam/image_raw", stamp_ns, recordings.image(stamp_ns, rgb))]
+    for side in ("left", "right"):
+        messages.append((f"/{side}/camera_info", stamp_ns, recordings.info(stamp_ns, 40, 30, 50.0)))
+    source = Source(recordings.write_bag(tmp_path / "bag", messages))
+    assert [picture.camera for picture in source] == [None]
+    assert source.camera_troubles == [
+        "the bag has several camera_info (/left/camera_info, /right/camera_info), and none beside "
+        "/cam/image_raw"
+    ]

@@ -7,15 +7,17 @@ import io
 import json
 import tracemalloc
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dpt_ros.bags.dataset import DatasetWriter, Sample, sample_id
 from dpt_ros.evaluation.evaluation_report import build_report
+from dpt_ros.evaluation.frame_pictures import frames_to_show
 from dpt_ros.evaluation.models import BaselineModel
 from dpt_ros.evaluation.protocols import choose_protocols
-from dpt_ros.evaluation.recordings import RecordingError, open_dataset
+from dpt_ros.evaluation.recordings import RecordingError, open_dataset, recording_folder
 from dpt_ros.evaluation.run import Plan, evaluate
 from dpt_ros.evaluation.tables import frames_csv, json_text, summary_csv, to_json
 from dpt_ros.geometry.camera import Camera
@@ -248,7 +250,61 @@ def test_the_report_shows_figures_pictures_and_settings(tmp_path):
     # Ranges, bias, scatter, frames, and a cloud for each frame.
     assert page.tags.count("svg") == 4 + 4
     worst = page.text[page.text.index("Worst frames", page.text.index("Chosen frames")) :]
-    assert sample_id("drive", 6) in worst  # the last one is among the chosen
+    assert sample_id("drive", 7) in worst and sample_id("drive", 6) in worst
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen", "worst"),
+    [(1, [0], [7]), (2, [0, 5], [7, 6]), (8, list(range(8)), []), (0, [], [])],
+)
+def test_the_worst_frame_is_among_the_worst(tmp_path, count, chosen, worst):
+    """The last of eight frames is the worst, and would also be among the evenly spread ones."""
+    evaluation = run([make_dataset(tmp_path / "data", 8)], [FactorModel("m", 1.1, 0.01)])
+    assert frames_to_show(evaluation, "none", count) == {
+        "Chosen frames": [sample_id("drive", index) for index in chosen],
+        "Worst frames": [sample_id("drive", index) for index in worst],
+    }
+
+
+def test_inputs_of_one_name_are_told_apart(tmp_path):
+    first = make_dataset(tmp_path / "a" / "data", 1)
+    second = make_dataset(tmp_path / "b" / "data", 2, source="other")
+    text = Page(build_report(run([first, second], [FactorModel("m", 1.1)])).html()).text
+    assert f"m on {first.path} and {second.path}" in text
+    assert f"inputs.{first.path}" in text and "frames: 1" in text
+    assert f"inputs.{second.path}" in text and "frames: 2" in text
+    assert f"Left out of {second.path}" in text
+
+
+def test_the_folder_that_one_is_in_has_a_name(tmp_path, monkeypatch):
+    make_dataset(tmp_path / "data", 1)
+    monkeypatch.chdir(tmp_path / "data")
+    page = build_report(run([open_dataset(Path())], [FactorModel("m", 1.1)]))
+    assert "m on data" in Page(page.html()).text
+
+
+def test_a_recording_with_other_files_beside_it_is_the_same(tmp_path):
+    bag, keep = tmp_path / "bag", tmp_path / "keep"
+    bag.mkdir()
+    (bag / "metadata.yaml").write_text("version: 9")
+    (bag / "bag_0.mcap").write_bytes(b"messages")
+    before = recording_folder(bag, {}, keep)
+    (bag / "evaluation").mkdir()
+    (bag / "evaluation" / "report.html").write_text("ours")
+    (bag / "notes.txt").write_text("theirs")
+    assert recording_folder(bag, {}, keep) == before
+    (bag / "bag_0.mcap").write_bytes(b"other messages")
+    assert recording_folder(bag, {}, keep) != before
+
+
+def test_one_reason_of_several_alignments_is_told_once(tmp_path):
+    evaluation = run([make_dataset(tmp_path / "data", 2)], [FactorModel("m", 1.1)], ["nyu"])
+    why = "the nyu protocol is for images of 640x480, got 48x36"
+    [((label, told), alignments)] = evaluation.without_figures().items()
+    assert label == "m" and told.startswith(why)
+    assert alignments == ["none", "calibration", "least_squares", "median"]
+    text = Page(build_report(evaluation).html()).text
+    assert text.count(why) == 1
 
 
 def test_without_truth_there_are_pictures_and_the_reason(tmp_path):

@@ -119,3 +119,19 @@ def test_error_points_lie_where_they_were_measured_in_the_colours_of_the_error()
 def test_depth_that_is_known_nowhere_has_no_error_points(depth_m):
     truth = np.full((12, 16), 4.0, np.float32)
     assert error_points(np.full_like(truth, depth_m), truth, CAMERA).shape == (1, 0, 4)
+
+
+def test_a_worst_frame_among_the_chosen_is_shown_among_the_worst_too():
+    frames = (frame(index, 1.9 if index == 0 else 1.01) for index in range(SPREAD_FRAMES + 1))
+    chosen = evaluation_of(*frames).chosen()
+    worst = [item.frame.stamp_ns // STEP for item in chosen if item.is_worst]
+    assert worst[0] == 0 and len(worst) == WORST_FRAMES
+    few = evaluation_of(*(frame(index, 1.01) for index in range(SPREAD_FRAMES))).chosen()
+    assert not any(item.is_worst for item in few)
+
+
+def test_a_reason_for_a_partial_replay_ends_its_sentence():
+    for reason in ("interrupted", "the disk is nearly full."):
+        facts = ReplayFacts("replay", "lock-step", {}, {}, partial=reason)
+        page = build_replay_report(evaluation_of(frame(0)), facts).html()
+        assert f"Partial: {reason.rstrip('.')}. What came before" in page

@@ -169,6 +169,17 @@ def test_choices_of_the_truth_that_cannot_be_are_refused_before_anything_is_play
     check_choices(both, SampleSettings(points_topic="/points"))
 
 
+def test_several_camera_infos_of_which_none_lies_beside_the_pictures(tmp_path, recordings):
+    messages = recordings.drive([START + index * STEP for index in range(3)])
+    infos = [item for item in messages if item[0] == "/camera/camera_info"]
+    others = [item for item in messages if item[0] != "/camera/camera_info"]
+    infos = [(name, ns, m) for _, ns, m in infos for name in ("/a/info", "/b/info")]
+    bag = recordings.write_bag(tmp_path / "two", [*others, *infos])
+    with pytest.raises(BagError, match="--camera-info-topic.*/a/info.*/b/info"):
+        check_choices(bag, SampleSettings())
+    check_choices(bag, SampleSettings(camera_info_topic="/a/info"))
+
+
 def test_a_file_of_transforms_wins_against_those_that_come(recordings, tmp_path):
     path = tmp_path / "transforms.yaml"
     matrix = np.linalg.inv(recordings.OPTICAL_FROM_LIDAR)

@@ -177,6 +177,7 @@ def test_the_nyu_protocol_is_for_its_own_size():
     _, truth = frame()
     [score] = score_frame("a", np.ones_like(truth), truth, PROTOCOLS["nyu"], METRIC, ["none"])
     assert score.values is None and "640x480, got 80x60" in score.remark
+    assert score.remark.endswith("use another protocol (full, kitti, zero-shot)")
 
 
 def test_shapes_and_names_are_checked():
@@ -195,5 +196,8 @@ def test_protocols_are_chosen_by_name():
         choose_protocols(["eth"])
     with pytest.raises(ProtocolError, match="ascending"):
         choose_protocols(["full"], [5, 5])
+    for edges in ([5, math.nan, 20], [math.nan], [math.inf, math.inf]):
+        with pytest.raises(ProtocolError, match="ascending numbers"):
+            choose_protocols(["full"], edges)
     with pytest.raises(ProtocolError, match="cap"):
         Protocol("bad", "", 0.0)

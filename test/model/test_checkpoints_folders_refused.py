@@ -33,12 +33,28 @@ def test_folder_of_another_model(tmp_path: Path) -> None:
         ("num_attention_heads", 8),
         ("backbone_out_indices", [0, 1, 1, 3]),
         ("hidden_act", "relu"),
+        ("head_in_index", 0),
+        ("layer_norm_eps", 0.5),
     ],
 )
 def test_folder_whose_numbers_no_shape_tells_apart(tmp_path: Path, key: str, value: Any) -> None:
     config = {**HF_CONFIG, key: value}
     folder = write_folder(tmp_path / "dpt", hugging_face_state(), "safetensors", config)
     refused(make(), folder, rf"config\.json says {key} {re.escape(repr(value))}; the network")
+
+
+@pytest.mark.parametrize("value", [None, "mean"])
+def test_folder_with_a_readout_that_there_is_not(tmp_path: Path, value: str | None) -> None:
+    config = {**HF_CONFIG, "readout_type": value}
+    folder = write_folder(tmp_path / "dpt", hugging_face_state(), "safetensors", config)
+    message = rf"readout_type {value!r}, expected one of ignore, add, project: correct it"
+    refused(make(), folder, message)
+
+
+def test_folder_with_an_epsilon_that_is_no_number(tmp_path: Path) -> None:
+    config = {**HF_CONFIG, "layer_norm_eps": "1e-12"}
+    folder = write_folder(tmp_path / "dpt", hugging_face_state(), "safetensors", config)
+    refused(make(), folder, r"layer_norm_eps '1e-12', expected a number such as 1e-06")
 
 
 def test_folder_with_a_part_missing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from small_checkpoints import (
+    HF_CONFIG,
     assert_same,
     card_of_small,
     hugging_face_state,
@@ -81,6 +82,22 @@ def test_hugging_face(tmp_path: Path, kind: str, file: str) -> None:
         ours["decoder.fusion.3.output_conv.weight"],
         theirs["neck.fusion_stage.layers.0.projection.weight"],
     )
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin", "divided safetensors", "divided bin"])
+def test_hugging_face_folder_of_a_wrapped_network(tmp_path: Path, kind: str) -> None:
+    theirs = hugging_face_state()
+    wrapped = {f"module.{key}": value for key, value in theirs.items()}
+    folder = write_folder(tmp_path / "dpt", wrapped, kind)
+    model = make()
+    load_checkpoint(model, folder)
+    assert torch.equal(model.state_dict()["head.conv3.bias"], theirs["head.head.4.bias"])
+
+
+@pytest.mark.parametrize("changes", [{"head_in_index": 3}, {"layer_norm_eps": 1e-12}])
+def test_hugging_face_config_that_means_the_same(tmp_path: Path, changes: dict[str, Any]) -> None:
+    config = {**HF_CONFIG, **changes}
+    load_checkpoint(make(), write_folder(tmp_path / "dpt", hugging_face_state(), "bin", config))
 
 
 def test_our_own_file_with_its_card(tmp_path: Path) -> None:

@@ -71,6 +71,10 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Tensor]], dict[str, Any]], str]] = {
         lambda s: {**s, SIZES: torch.zeros(4, 4, 3, 3).to_sparse()},
         r"sparse",
     ),
+    "without values": (
+        lambda s: {key: value.to("meta") for key, value in s.items()},
+        r"has a shape and no values \(torch's device 'meta'\); expected weights: save them",
+    ),
     "no tensors": (lambda s: {"epoch": 3}, r"epoch: no tensors; expected a state dict"),
     "only an optimizer": (lambda s: {"optimizer": {}}, r"expected a state dict, or one under"),
     "empty": (lambda s: {"model": {}}, r"holds nothing"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from weights_site import CONTENT, NAME, Site, make_card, payload, visible
 
 from dpt_ros.model import download as download_module
+from dpt_ros.model import weights as weights_module
 from dpt_ros.model.download import download
 from dpt_ros.model.integrity import CheckpointError
 from dpt_ros.model.weights import find_weights, pull
@@ -68,6 +70,31 @@ def test_folder_that_cannot_be_written(
     monkeypatch.setenv("DPT_ROS_WEIGHTS", str(tmp_path / "file" / "weights"))
     with pytest.raises(CheckpointError, match=r"cannot be written.*DPT_ROS_WEIGHTS"):
         pull(make_card(site.url))
+
+
+def test_folder_without_locks(site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(weights_module.fcntl, "flock", flock)
+    with pytest.raises(CheckpointError, match=r"lock: .*No locks available; .*DPT_ROS_WEIGHTS"):
+        pull(make_card(site.url))
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1:9/net.pt", "http://me:secret@127.0.0.1:9/"])
+def test_redirect_elsewhere_than_to_http(site: Site, folder: Path, location: str) -> None:
+    site.location = location
+    scheme = location.partition(":")[0]
+    expected = rf"v1/net\.pt: the server sends on to {scheme}://127\.0\.0\.1; expected an http"
+    with pytest.raises(CheckpointError, match=expected) as caught:
+        pull(make_card(site.url))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", ["3000000, 3000000", "many", "-3"])
+def test_length_that_is_no_number_says_nothing(site: Site, folder: Path, length: str) -> None:
+    site.length = length
+    assert pull(make_card(site.url)).read_bytes() == CONTENT
 
 
 def test_card_without_weights() -> None:

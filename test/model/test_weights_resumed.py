@@ -10,7 +10,7 @@ from weights_site import CONTENT, HALF, NAME, Site, make_card, payload, visible
 from dpt_ros.model import download as download_module
 from dpt_ros.model.download import download, record_path
 from dpt_ros.model.integrity import CheckpointError
-from dpt_ros.model.weights import pull
+from dpt_ros.model.weights import kept_of_pull, pull
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -144,6 +144,26 @@ def test_half_a_file_from_elsewhere_is_not_continued(site: Site, folder: Path) -
     site.requests.clear()
     assert pull(make_card(site.url), f"{site.url}/mirror/").read_bytes() == CONTENT
     assert site.requests == [(f"/mirror/{NAME}", None)]
+
+
+def test_half_a_file_from_elsewhere_is_not_said_to_be_kept(site: Site, folder: Path) -> None:
+    begin(site, folder)
+    site.status = 503
+    with pytest.raises(CheckpointError, match=r"check the network, or name a copy") as caught:
+        pull(make_card(site.url), f"{site.url}/mirror/")
+    assert "are kept" not in str(caught.value)
+
+
+def test_what_is_kept_is_told_of_the_same_address_alone(site: Site, folder: Path) -> None:
+    card = make_card(site.url)
+    assert kept_of_pull(card) == 0
+    begin(site, folder)
+    assert kept_of_pull(card) == HALF
+    assert kept_of_pull(card, f"{site.url}/mirror/") == 0
+    assert kept_of_pull(card, folder) == 0
+    site.cut_after = None
+    pull(card)
+    assert kept_of_pull(card) == 0
 
 
 def test_resuming_across_a_redirect(site: Site, folder: Path) -> None:

@@ -41,6 +41,10 @@ class Site:
     status: int = 200
     content_type: str = "application/octet-stream"
     with_length: bool = True
+    length: str = ""
+    """What Content-Length says in place of the size."""
+    location: str = ""
+    """Where every request is sent on to."""
     delay_s: float = 0.0
     requests: list[tuple[str, str | None]] = dataclasses.field(default_factory=list)
     """Path and Range of each request for the file."""
@@ -54,6 +58,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/moved/"):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/moved"))
+            self.end_headers()
+            return
+        if site.location:
+            self.send_response(302)
+            self.send_header("Location", site.location)
             self.end_headers()
             return
         wanted = self.headers.get("Range")
@@ -81,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", site.etag)
         self.send_header("Content-Type", site.content_type)
         if site.with_length:
-            self.send_header("Content-Length", str(size - start))
+            self.send_header("Content-Length", site.length or str(size - start))
         self.end_headers()
         self.send_body(site.content[start:])
 

@@ -46,7 +46,7 @@ def test_one_calibration_is_for_one_camera(tmp_path: Path):
 
     with pytest.raises(FitError, match=r"256x192: a, b, s, w; 320x192: l.*--sources"):
         fit_dataset(Network(), dataset, QUICK)
-    with pytest.raises(FitError, match=r"in w fx / width is 0.5208, expected 0.8333 as for.*--sources"):
+    with pytest.raises(FitError, match=r"in w fx / width is 0.5208, expected 0.8333 as.*--sources"):
         fit_dataset(Network(), dataset.select("abws"), QUICK)
     result = fit_dataset(Network(), dataset, dataclasses.replace(QUICK, sources="a, b,s"))
     assert result.calibration.camera == CAMERA

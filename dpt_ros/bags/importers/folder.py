@@ -44,13 +44,15 @@ def find_folder(
     folder = Path(folder)
     if not (np.isfinite(depth_scale_m) and depth_scale_m > 0.0):
         raise ForeignDataError(f"got the depth scale {depth_scale_m}, expected metres above 0")
-    depths = {path.stem: path for path in _files(folder / depth, _DEPTHS)}
-    pictures = _files(folder / images, _PICTURES)
+    depths = {path.stem: path for path in _files(folder / depth, _DEPTHS)[0]}
+    pictures, no_files = _files(folder / images, _PICTURES)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip(".-") or "folder"
     stamps = _stamps([picture.stem for picture in pictures])
 
     def read(tally: Tally) -> Iterator[Sample]:
         tally.calibration = {"camera": asdict(camera), "depth_scale_m": depth_scale_m}
+        for path in no_files:
+            tally.reject("folder, or link to nothing, with a picture's name", path.name)
         for picture, stamp_ns in zip(pictures, stamps, strict=True):
             tally.scans_read += 1
             if picture.stem not in depths:
@@ -95,13 +97,15 @@ def _read_depth(path: Path, scale_m: float) -> NDArray[np.float32] | None:
     return metres
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def _files(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
+    """What has one of these suffixes: files, at least one, and what is no file."""
     if not folder.is_dir():
         raise ForeignDataError(
             f"there is no folder {folder}: name those of the pictures and of the depth images "
             "(--images, --depth)"
         )
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    named = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    files = [path for path in named if path.is_file()]
     if not files:
         raise ForeignDataError(f"{folder} holds none of {', '.join(suffixes)}")
-    return files
+    return files, [path for path in named if path not in set(files)]

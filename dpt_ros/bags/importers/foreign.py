@@ -83,11 +83,14 @@ def import_source(
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8] | None:
-    """A picture as uint8 [H, W, 3], as the sensor saw it; None where it can't be decoded whole.
+    """A picture as uint8 [H, W, 3], as the sensor saw it; None where it can't be read whole.
 
     An orientation noted in the file is not applied: camera and depth know nothing of it.
     """
-    data = np.fromfile(path, np.uint8)
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError:  # a folder of that name, or one that may not be read
+        return None
     if not data.size or is_cut_off_jpeg(data):
         return None
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -1,4 +1,4 @@
-"""Very narrow pictures in bfloat16 on a CPU: the same answer every time, near float32's."""
+"""Convolutions of stride 2; very narrow pictures in bfloat16 on a CPU."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch.nn import functional as F
 
-from dpt_ros.inference.narrow_convolution import WidenedConvolution, widen_narrow_convolutions
 from dpt_ros.inference.predictor import DepthPredictor
 from dpt_ros.model import create_model
 from dpt_ros.model.cards import load_card
+from dpt_ros.model.halving import HalvingConv2d
+from dpt_ros.model.resnet_layers import StandardizedConv2d
 
 
 def _fill_freed_memory(value: float) -> None:
@@ -24,26 +25,21 @@ def _fill_freed_memory(value: float) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 8])
 @pytest.mark.parametrize("height", [1, 2, 5, 12])
-def test_widening_changes_no_value(width: int, height: int) -> None:
+def test_it_is_the_plain_convolution(width: int, height: int) -> None:
     torch.manual_seed(0)
-    plain = nn.Conv2d(6, 8, 3, stride=2, padding=1)
+    layer = HalvingConv2d(6, 8)
     x = torch.randn(2, 6, height, width)
-    expected = plain(x)
-    torch.testing.assert_close(WidenedConvolution(plain)(x), expected)
+    expected = F.conv2d(x, layer.weight, layer.bias, stride=2, padding=1)
+    torch.testing.assert_close(layer(x), expected)
 
 
-def test_every_strided_convolution_of_a_network_is_wrapped_once() -> None:
-    model = create_model("dpt_tiny").prepare_for_inference()
-    x = torch.rand(1, 3, 64, 16)
-    with torch.no_grad():
-        expected = model(x)
-        for _ in range(2):
-            widen_narrow_convolutions(model)
-        torch.testing.assert_close(model(x), expected)
-    wrapped = [module for module in model.modules() if isinstance(module, WidenedConvolution)]
-    # The deepest level's, and one in each of the second and third of the ResNet's stages.
-    assert len(wrapped) == 3
-    assert not any(isinstance(module.convolution, WidenedConvolution) for module in wrapped)
+@pytest.mark.parametrize("width", [2, 4, 8])
+def test_with_padding_as_tensorflow_does(width: int) -> None:
+    torch.manual_seed(0)
+    layer = StandardizedConv2d(6, 8, 3, stride=2, formula="sigma").folded()
+    x = torch.randn(2, 6, 4, width)
+    expected = F.conv2d(F.pad(x, (0, 1, 0, 1)), layer.folded_weight, stride=2)
+    torch.testing.assert_close(layer(x), expected)
 
 
 @pytest.mark.parametrize(("multiple_of", "width"), [(32, 48), (16, 24)])

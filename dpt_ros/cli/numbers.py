@@ -1,0 +1,32 @@
+"""Numbers on the command line, refused where they mean nothing."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+
+def count(text: str) -> int:
+    """Parse a whole number from 0.
+
+    Raises:
+        argparse.ArgumentTypeError: something else.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 0")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Parse a time that lasts.
+
+    Raises:
+        argparse.ArgumentTypeError: not a number above 0.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number of seconds above 0")
+    return value
