@@ -135,6 +135,8 @@ def run(options: argparse.Namespace) -> int:
             outputs = pipeline.process([frame], _wanted(picture, earned.scale_shift))[0]
             if not entries:
                 _remove_earlier(out)
+            if not options.force:
+                _refuse_others_files(out, picture.name)
             entries.append(_write(out, picture, outputs, earned.scale_shift))
         ending = ""
     except Exception:
@@ -235,6 +237,20 @@ def _remove_earlier(out: Path) -> None:
             if path.is_file() or path.is_symlink():
                 path.unlink()
     manifest.unlink()
+
+
+def _refuse_others_files(out: Path, name: str) -> None:
+    """Refuse to write over what is not of an earlier run that finished its predictions.json.
+
+    Raises:
+        FileExistsError: names the first such file.
+    """
+    for path in (out / f"{name}_{file}" for file in _FILES):
+        if path.exists():
+            raise FileExistsError(
+                f"{path}: is there already, and would be lost; name another folder with --out, or "
+                "overwrite it with --force"
+            )
 
 
 def _write(

@@ -281,6 +281,19 @@ def test_the_earlier_runs_files_go_and_no_others(pictures, checkpoint):
     assert {path.name for path in out.iterdir()} == {*kept, "predictions.json", "sub"}
 
 
+def test_another_folder_s_own_files_are_not_written_over(pictures, checkpoint, capsys):
+    status, out = predict(pictures, checkpoint)
+    assert status == 0
+    (out / "predictions.json").unlink()
+    (out / "a_color.png").write_bytes(b"mine")
+    assert predict(pictures, checkpoint)[0] == 1
+    told = capsys.readouterr().err
+    assert "a_inverse_depth.npy: is there already, and would be lost; name another folder" in told
+    assert (out / "a_color.png").read_bytes() == b"mine"
+    assert predict(pictures, checkpoint, "--force")[0] == 0
+    assert (out / "a_color.png").read_bytes() != b"mine"
+
+
 def test_an_earlier_run_stays_where_nothing_new_can_be_read(pictures, checkpoint):
     assert predict(pictures, checkpoint)[0] == 0
     broken = pictures.parent / "broken"
