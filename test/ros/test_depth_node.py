@@ -16,13 +16,23 @@ pytestmark = pytest.mark.node
 COLOR, DEPTH, MILLIMETRES = "/dpt/color/image", "/dpt/depth/image_rect", "/dpt/depth/image_raw"
 
 
+@pytest.fixture(scope="module")
+def domain(ros_environment: dict[str, str]) -> int:
+    """Not that of the node in its own process: two of one name confuse who calls their services."""
+    from dpt_ros.ros.node_process import free_domain
+
+    while (chosen := free_domain()) == int(ros_environment["ROS_DOMAIN_ID"]):
+        pass
+    return chosen
+
+
 @pytest.fixture
-def peer_node(ros_environment: dict[str, str]) -> Iterator[Any]:
+def peer_node(domain: int) -> Iterator[Any]:
     """Another node, in a context of its own."""
     import rclpy
 
     context = rclpy.Context()
-    rclpy.init(context=context)
+    rclpy.init(context=context, domain_id=domain)
     node = rclpy.create_node("robot", context=context)
     yield node
     node.destroy_node()
@@ -30,7 +40,7 @@ def peer_node(ros_environment: dict[str, str]) -> Iterator[Any]:
 
 
 @pytest.fixture
-def make(ros_environment: dict[str, str], tiny_checkpoint: Path) -> Iterator[Callable[..., Any]]:
+def make(domain: int, tiny_checkpoint: Path) -> Iterator[Callable[..., Any]]:
     """Make the node with parameters, configured and, unless it fails, active."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -43,7 +53,9 @@ def make(ros_environment: dict[str, str], tiny_checkpoint: Path) -> Iterator[Cal
         given = ("autostart:=false", "model:=dpt_tiny", f"checkpoint:={tiny_checkpoint}")
         words = [word for text in (*given, "device:=cpu", *parameters) for word in ("-p", text)]
         rclpy.init(
-            args=["node", "--ros-args", *words], signal_handler_options=SignalHandlerOptions.NO
+            args=["node", "--ros-args", *words],
+            domain_id=domain,
+            signal_handler_options=SignalHandlerOptions.NO,
         )
         nodes.append(DepthNode())
         nodes[0].trigger_configure()
