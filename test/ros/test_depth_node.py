@@ -63,11 +63,13 @@ def make(domain: int, tiny_checkpoint: Path) -> Iterator[Callable[..., Any]]:
         return nodes[0]
 
     yield make_node
-    for node in nodes:
-        node.stop(WAIT_S)
-        node.trigger_cleanup()
-        node.destroy_node()
-    rclpy.try_shutdown()
+    try:
+        for node in nodes:
+            node.stop(WAIT_S)
+            node.trigger_shutdown()  # gives everything back, from whatever state
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
 
 
 def wait_until(condition: Callable[[], Any], what: str, do: Callable[[], Any] = bool) -> None:
