@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from dpt_ros.cli.numbers import positive
 from dpt_ros.cli.options import playback_rate
 
 _EXAMPLE = """examples:
@@ -162,13 +163,6 @@ def size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f"got {text!r}, expected WIDTHxHEIGHT such as 640x480")
     return int(width), int(height)
-
-
-def positive(text: str) -> int:
-    """Parse a whole number above 0."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number above 0")
-    return int(text)
 
 
 def _run_network(options: argparse.Namespace) -> int:

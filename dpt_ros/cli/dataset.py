@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_build(kinds: Any) -> None:
     from dpt_ros.bags.sample_settings import SampleSettings
-    from dpt_ros.cli.bench import positive
+    from dpt_ros.cli.numbers import positive
     from dpt_ros.cli.options import add_settings
 
     parser = kinds.add_parser(

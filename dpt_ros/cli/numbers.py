@@ -17,6 +17,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> int:
+    """Parse a whole number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: something else.
+    """
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number above 0")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """Parse a time that lasts.
 

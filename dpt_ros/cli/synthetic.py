@@ -102,7 +102,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _positive(text: str) -> int:
-    from dpt_ros.cli.bench import positive
+    from dpt_ros.cli.numbers import positive
 
     return positive(text)
 

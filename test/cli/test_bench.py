@@ -6,9 +6,10 @@ import json
 import pytest
 import torch
 
-from dpt_ros.cli.bench import positive, size
+from dpt_ros.cli.bench import size
 from dpt_ros.cli.bench_network import MatrixProduct, _reference_layout
 from dpt_ros.cli.main import main
+from dpt_ros.cli.numbers import positive
 
 
 def test_the_network_is_timed_beside_the_matrix_product_rate(tmp_path, capsys):

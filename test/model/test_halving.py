@@ -64,3 +64,17 @@ def test_a_narrow_picture_in_bfloat16_is_like_float32(multiple_of: int, width: i
         answers[precision] = found[0]
     difference = np.abs(answers["bfloat16"] - answers["float32"]).mean()
     assert difference < 0.02 * answers["float32"].mean()
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_in_mixed_precision_a_narrow_result_is_like_float32(width: int) -> None:
+    """As in training with --mixed-precision bfloat16; with AMX it was arbitrary there too."""
+    torch.manual_seed(0)
+    layer = HalvingConv2d(96, 96)
+    x = torch.randn(1, 96, 12, width)
+    expected = layer(x)
+    for value in (0.0, float("nan"), 1e30):
+        _fill_freed_memory(value)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = layer(x)
+        torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
