@@ -7,6 +7,7 @@ import json
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,12 @@ def _measure(options: argparse.Namespace, node: Any, player: Any) -> dict[str, A
     rgb = np.ascontiguousarray(generator.integers(0, 256, (height, width, 3), np.uint8))
     reports: dict[int, dict[str, str]] = {}
     memory_mib: list[tuple[int, float]] = []
+    round_trips_ms: list[float] = []
     answered = 0
     for index in tqdm(range(options.frames), unit="frame", file=sys.stderr):
+        begin_s = time.perf_counter()
         answers = player.play(rgb, camera, OUTPUTS, _ANSWER_S)
+        round_trips_ms.append((time.perf_counter() - begin_s) * 1e3)
         answered += len(answers) == len(OUTPUTS)
         node.check()
         if index % max(options.frames // 20, 1) == 0 or index == options.frames - 1:
@@ -123,6 +127,9 @@ def _measure(options: argparse.Namespace, node: Any, player: Any) -> dict[str, A
         "answered": answered,
         "repeated": player.repeated,
         "stages_ms": _stages(list(reports.values())),
+        "round_trip_ms": {
+            f"p{share}": round(float(np.percentile(round_trips_ms, share)), 2) for share in (50, 95)
+        },
         "device": next(v["device"] for n, v in player.diagnostics.items() if "network" in n),
         "memory_mib": memory_mib,
     }
@@ -154,9 +161,11 @@ def _print(result: dict[str, Any]) -> None:
         f"subscribed from another process: {result['answered']} of {result['frames']} frames"
     )
     print(f"{'stage':<12}{'p50 ms':>9}{'p95 ms':>9}")
-    for stage, times in result["stages_ms"].items():
+    rows = {**result["stages_ms"], "round trip": result["round_trip_ms"]}
+    for stage, times in rows.items():
         print(f"{stage:<12}{times['p50']:>9.2f}{times['p95']:>9.2f}")
     print("overhead: all but the network, from image received to last message published")
+    print("round trip: from publishing the image to receiving the last answer, network included")
     memory = result["memory_mib"]
     settled = memory[len(memory) // 4 :]
     print(

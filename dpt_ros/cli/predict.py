@@ -310,7 +310,8 @@ def relative_points(inverse_depth: np.ndarray, rgb: np.ndarray, camera: Camera) 
     relative = torch.from_numpy(inverse_depth)[None]
     depth = inverse_depth_to_depth(relative, ScaleShift(1.0 / median, 0.0), limits)
     pixels = as_tensor(rgb)[None]
-    return depth_to_points(depth, camera.rays(), pixels, PointCloudSettings())[0].numpy()
+    cloud = depth_to_points(depth, camera.ray_planes(), pixels, PointCloudSettings())
+    return cloud.values[0].numpy()
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:

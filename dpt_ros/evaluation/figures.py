@@ -177,7 +177,8 @@ def _cloud(
     settings = PointCloudSettings() if thin else PointCloudSettings(edge_removal=0.0)
     depth = torch.from_numpy(np.ascontiguousarray(depth_m, np.float32))[None]
     image = torch.from_numpy(np.ascontiguousarray(rgb))[None]
-    points = depth_to_points(depth, camera.rays(), image, settings)[0, ..., :3].numpy()
+    cloud = depth_to_points(depth, camera.ray_planes(), image, settings)
+    points = cloud.values[0, ..., :3].numpy()
     known = np.flatnonzero(np.isfinite(points).all(axis=-1).ravel())
     if len(known) > _CLOUD_POINTS:
         known = np.random.default_rng(0).choice(known, _CLOUD_POINTS, replace=False)

@@ -74,10 +74,27 @@ class Camera:
 
         Computed in float64 on the CPU: exact to far better than 0.01 px, and worth keeping.
         """
+        distorted = torch.stack(torch.meshgrid(*self._axes(), indexing="xy"), -1)
+        return self._lens.undistort(distorted).to(torch.float32).to(device)
+
+    def ray_planes(self, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+        """The same as two planes of their own in memory, each float32 [H, W].
+
+        Without distortion x/z is the same in every row and y/z in every column: [1, W] and [H, 1].
+        """
+        if self._lens.is_identity:
+            x, y = self._axes()
+            planes = x[None, :], y[:, None]
+        else:
+            x, y = self.rays().unbind(-1)
+            planes = x.contiguous(), y.contiguous()
+        return planes[0].to(device, torch.float32), planes[1].to(device, torch.float32)
+
+    def _axes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """x/z of each column and y/z of each row on the undistorted plane, [W] and [H] float64."""
         x = (torch.arange(self.width, dtype=torch.float64) - self.cx_px) / self.fx_px
         y = (torch.arange(self.height, dtype=torch.float64) - self.cy_px) / self.fy_px
-        distorted = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-        return self._lens.undistort(distorted).to(torch.float32).to(device)
+        return x, y
 
     def project(self, points: torch.Tensor) -> torch.Tensor:
         """The pixels (u, v) on which points fall.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from dpt_ros.config import setting
@@ -39,26 +40,36 @@ class PointCloudSettings:
             )
 
 
+class Points(NamedTuple):
+    """An organised cloud, and whether it has a point for every pixel."""
+
+    values: torch.Tensor
+    """[B, H', W', 4] float32: x, y, z in metres and the bits 0x00RRGGBB, which are no number but
+    what PCL and RViz read from a field `rgb`."""
+    is_dense: torch.Tensor
+    """[B] bool: no x, y or z is NaN."""
+
+
 def depth_to_points(
     depth_m: torch.Tensor,
-    rays: torch.Tensor,
+    rays: tuple[torch.Tensor, torch.Tensor],
     rgb: torch.Tensor,
     settings: PointCloudSettings | None = None,
     out: torch.Tensor | None = None,
-) -> torch.Tensor:
+) -> Points:
     """Unproject depth to points in the camera's optical frame.
 
     Args:
         depth_m: [B, H, W] float32, metres along the optical axis.
-        rays: [H, W, 2] float32, (x/z, y/z) of each pixel: `Camera.rays`.
+        rays: x/z and y/z of each pixel, `Camera.ray_planes`: float32, each [H, W], [1, W] or
+            [H, 1]; NaN in both where a pixel has no ray.
         rgb: [B, H, W, 3] uint8, the colour of each pixel.
         settings: stride and edge removal; None is the defaults.
-        out: where the result goes, of its shape and type; None makes a tensor for it.
+        out: where the values go, of their shape and type; None makes a tensor for them.
 
     Returns:
-        [B, H', W', 4] float32 on the device of `depth_m`, H' = ceil(H / stride): x, y, z in metres
-        and the bits 0x00RRGGBB, which are no number but what PCL and RViz read from a field `rgb`.
-        x, y, z are NaN where depth is not finite, the pixel has no ray, or is a flying pixel.
+        the points on the device of `depth_m`; H' = ceil(H / stride). x, y, z are NaN where depth is
+        not finite, the pixel has no ray, or is a flying pixel.
 
     Raises:
         ValueError: shapes or types that do not belong together.
@@ -66,15 +77,17 @@ def depth_to_points(
     settings = settings or PointCloudSettings()
     _check(depth_m, rays, rgb)
     # Adds 0 where depth is finite and the pixel has a ray, else NaN: 0 times either is NaN.
-    z = torch.addcmul(depth_m, depth_m, rays[..., 0], value=0.0)
+    z = torch.addcmul(depth_m, depth_m, rays[0], value=0.0)
     if settings.edge_removal > 0.0:
         flying = flying_pixels(depth_m, settings.edge_removal)
         # All bits set is a NaN; on a CPU this takes a quarter of the time of masked_fill_.
         z.view(torch.int32).bitwise_or_(flying.view(torch.int8).neg())
     step = settings.stride
-    z, rays, rgb = z[:, ::step, ::step], rays[::step, ::step], rgb[:, ::step, ::step]
-    x, y = rays[..., 0] * z, rays[..., 1] * z
-    return _interleave((x, y, z, _color_bits(rgb).view(torch.float32)), out)
+    z, rgb = z[:, ::step, ::step], rgb[:, ::step, ::step]
+    x, y = (plane[::step, ::step] * z for plane in rays)
+    # A sum has a NaN where one of its terms is one: a tenth of the time of isnan().any().
+    is_dense = z.sum(dim=(1, 2)).isfinite()
+    return Points(_interleave((x, y, z, _color_bits(rgb).view(torch.float32)), out), is_dense)
 
 
 def flying_pixels(depth_m: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -99,12 +112,12 @@ def flying_pixels(depth_m: torch.Tensor, threshold: float) -> torch.Tensor:
     """
     height, width = depth_m.shape[1:]
     block = max(1, round(min(height, width) / _PIXELS_PER_BLOCK))
-    blocks = depth_m[:, ::block, ::block]
+    # On a CPU numpy compares four times as fast as torch does, with the same operators.
+    pixels: Any = depth_m.numpy() if depth_m.device.type == "cpu" else depth_m
+    blocks = pixels[:, ::block, ::block]
     rows, columns = blocks.shape[1:]
     # Rows end to end: the neighbour in the row is 1 away, the one in the column `columns`.
-    depth: Any = blocks.flatten(1)
-    if depth_m.device.type == "cpu":
-        depth = depth.numpy()  # compares four times as fast as torch does, with the same operators
+    depth = blocks.reshape(len(blocks), -1)
     raised = depth * (1.0 + threshold)
     flying = depth > torch.inf  # none yet
     for step in (1, columns):
@@ -120,7 +133,10 @@ def flying_pixels(depth_m: torch.Tensor, threshold: float) -> torch.Tensor:
     if isinstance(of_blocks, torch.Tensor):
         of_pixels = of_blocks.repeat_interleave(block, 1).repeat_interleave(block, 2)
     else:
-        of_pixels = torch.from_numpy(of_blocks.repeat(block, 2).repeat(block, 1))
+        wide = np.empty((*of_blocks.shape, block), np.bool_)
+        for column in range(block):  # np.repeat takes six times as long
+            wide[..., column] = of_blocks
+        of_pixels = torch.from_numpy(wide.reshape(*of_blocks.shape[:2], -1).repeat(block, 1))
     return of_pixels[:, :height, :width]
 
 
@@ -155,12 +171,18 @@ def _interleave(planes: tuple[torch.Tensor, ...], out: torch.Tensor | None) -> t
     return points
 
 
-def _check(depth_m: torch.Tensor, rays: torch.Tensor, rgb: torch.Tensor) -> None:
+def _check(
+    depth_m: torch.Tensor, rays: tuple[torch.Tensor, torch.Tensor], rgb: torch.Tensor
+) -> None:
     shape = tuple(depth_m.shape)
     if depth_m.ndim != 3 or depth_m.dtype != torch.float32:
         raise ValueError(f"depth_m: got {depth_m.dtype} {shape}, expected torch.float32 (B, H, W)")
-    if tuple(rays.shape) != (*shape[1:], 2):
-        raise ValueError(f"rays: got {tuple(rays.shape)}, expected {(*shape[1:], 2)}")
+    height, width = shape[1:]
+    possible = ((height, width), (1, width), (height, 1))
+    if len(rays) != 2 or any(tuple(plane.shape) not in possible for plane in rays):
+        raise ValueError(
+            f"rays: got {[tuple(plane.shape) for plane in rays]}, expected two of {possible}"
+        )
     if rgb.dtype != torch.uint8 or tuple(rgb.shape) != (*shape, 3):
         raise ValueError(
             f"rgb: got {rgb.dtype} {tuple(rgb.shape)}, expected torch.uint8 {(*shape, 3)}"

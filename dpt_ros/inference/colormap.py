@@ -67,12 +67,12 @@ def color_range(inverse_depth: Tensor, settings: ColormapSettings) -> Tensor:
     if samples.device.type != "cpu":
         places = samples.new_tensor(shares)
         return torch.nanquantile(samples, places, dim=1, interpolation="nearest")
-    limits = samples.new_full((2, len(samples)), torch.nan)
+    limits = np.full((2, len(samples)), np.nan, samples.numpy().dtype)
     for index, values in enumerate(samples.numpy()):  # numpy sorts ten times as fast as torch
         valid = np.sort(values[~np.isnan(values)])
         for end, share in enumerate(shares if valid.size else ()):
-            limits[end, index] = float(valid[round(share * (valid.size - 1))])
-    return limits
+            limits[end, index] = valid[round(share * (valid.size - 1))]
+    return torch.from_numpy(limits)
 
 
 def colorize(

@@ -62,6 +62,8 @@ class FrameOutputs:
     """[H, W, 3] rgb."""
     points: NDArray[np.float32] | None = None
     """[H', W', 4] x, y, z, rgb bits: `depth_to_points`."""
+    points_are_dense: bool = False
+    """Whether every pixel of `points` has one."""
     network_s: float = 0.0
     """Seconds that the network took for the batch this frame was in."""
 
@@ -95,7 +97,7 @@ class FramePipeline:
         self._limits = depth_limits or DepthLimits()
         self._points = point_settings or PointCloudSettings()
         self._colormap = colormap or ColormapSettings()
-        self._rays: OrderedDict[Camera, Tensor] = OrderedDict()
+        self._rays: OrderedDict[Camera, tuple[Tensor, Tensor]] = OrderedDict()
         self._color_ranges: OrderedDict[str, Tensor] = OrderedDict()
 
     def process(self, frames: Sequence[Frame], wanted: frozenset[str]) -> list[FrameOutputs]:
@@ -190,7 +192,8 @@ class FramePipeline:
             rows, columns = (-(-side // self._points.stride) for side in (height, width))
             out = room("points", (rows, columns, 4), np.float32)
             rays = self._rays_of(frame.camera)
-            outputs["points"] = depth_to_points(depth_m, rays, rgb, self._points, out)[0]
+            points = depth_to_points(depth_m, rays, rgb, self._points, out)
+            outputs |= {"points": points.values[0], "points_are_dense": points.is_dense[0]}
         return outputs
 
     def _memory_of(self, place: int, stream: str) -> FrameMemory | None:
@@ -203,12 +206,10 @@ class FramePipeline:
             self._memories.popitem(last=False)
         return memory
 
-    def _rays_of(self, camera: Camera) -> Tensor:
+    def _rays_of(self, camera: Camera) -> tuple[Tensor, Tensor]:
         """The camera's rays on the device; the most recent cameras' are kept."""
         if camera not in self._rays:
-            rays = camera.rays(self._predictor.device)
-            # Two planes in memory: each is read by itself.
-            self._rays[camera] = rays.permute(2, 0, 1).contiguous().permute(1, 2, 0)
+            self._rays[camera] = camera.ray_planes(self._predictor.device)
             if len(self._rays) > _MAX_CAMERAS:
                 self._rays.popitem(last=False)
         self._rays.move_to_end(camera)
@@ -300,9 +301,16 @@ def _download(
         ]
         torch.cuda.current_stream(device).synchronize()
     return [
-        {name: memory.array(name) if memory else value.numpy() for name, value in values.items()}
+        {name: _on_host(name, value, memory) for name, value in values.items()}
         for values, memory in zip(outputs, memories, strict=True)
     ]
+
+
+def _on_host(name: str, value: Tensor, memory: FrameMemory | None) -> Any:
+    """A tensor on the CPU as what FrameOutputs holds."""
+    if value.ndim == 0:
+        return value.item()
+    return memory.array(name) if memory else value.numpy()
 
 
 def _check(frame: Frame) -> None:

@@ -62,6 +62,7 @@ def points_to_cloud(
     header: Any,
     cloud_type: Any | None = None,
     field_type: Any | None = None,
+    is_dense: bool | None = None,
 ) -> Any:
     """Organised cloud, float32 [H,W,4] of x, y, z in metres and packed rgb -> PointCloud2.
 
@@ -70,6 +71,7 @@ def points_to_cloud(
         header: std_msgs Header of the same family of types.
         cloud_type: PointCloud2 class; None for sensor_msgs.msg.PointCloud2.
         field_type: PointField class, needed when cloud_type is given.
+        is_dense: whether all of x, y, z is finite; None looks for it.
 
     Raises:
         MessageError: another shape or dtype, or only one of the two types given.
@@ -98,7 +100,7 @@ def points_to_cloud(
         is_bigendian=False,
         point_step=16,
         row_step=16 * width,
-        is_dense=_is_finite(points),
+        is_dense=_is_finite(points) if is_dense is None else is_dense,
     )
 
 

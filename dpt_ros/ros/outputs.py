@@ -100,13 +100,17 @@ class Outputs:
             info: the CameraInfo that fits the depth image; None without.
             wanted: of this camera; one in the same batch may have wanted more.
         """
+
+        def cloud(points: Any, header: Any) -> Any:
+            return points_to_cloud(points, header, is_dense=results.points_are_dense)
+
         made: dict[str, tuple[Any, Callable[[Any, Any], Any]]] = {
             "inverse_depth": (results.inverse_depth, float_to_image),
             "depth": (results.depth_m, float_to_image),
             "depth_mm": (results.depth_mm, millimetres_to_image),
             "depth_info": (info, lambda info, _: info),
             "color": (results.color, rgb_to_image),
-            "points": (results.points, points_to_cloud),
+            "points": (results.points, cloud),
         }
         for name, (values, encode) in made.items():
             if values is not None and name in wanted:

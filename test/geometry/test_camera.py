@@ -65,6 +65,19 @@ def test_rays_of_a_rectified_camera_by_hand():
     ]
 
 
+@pytest.mark.parametrize("model", ["none", "plumb_bob"])
+def test_ray_planes_are_the_rays(model: str):
+    distortion = () if model == "none" else (-0.3, 0.1, 0.01, -0.02)
+    camera = Camera(7, 5, 6.0, 5.0, 3.2, 1.9, model, distortion)
+    planes = camera.ray_planes()
+
+    assert [tuple(plane.shape) for plane in planes] == (
+        [(1, 7), (5, 1)] if model == "none" else [(5, 7), (5, 7)]
+    )
+    together = torch.stack(torch.broadcast_tensors(*planes), -1)
+    torch.testing.assert_close(together, camera.rays(), rtol=0, atol=0, equal_nan=True)
+
+
 def test_projection_by_hand():
     camera = Camera(640, 480, 500.0, 400.0, 320.0, 240.0, "plumb_bob", (0.1, 0.0, 0.0, 0.0, 0.0))
     # (1, 0, 2): x/z = 0.5, distorted 0.5 * (1 + 0.1 * 0.25) = 0.5125, u = 500 * 0.5125 + 320.

@@ -83,7 +83,25 @@ def test_millimetres():
         INF: 0,
         -INF: 0,
     }
-    millimetres = depth_to_millimetres(torch.tensor([list(cases)]))
+    for copies in (1, 2, 7):  # each value in the middle of a row and at its end
+        millimetres = depth_to_millimetres(torch.tensor([list(cases) * copies]))
 
-    assert millimetres.numpy().dtype == np.uint16
-    assert millimetres.numpy().tolist() == [list(cases.values())]
+        assert millimetres.numpy().dtype == np.uint16
+        assert millimetres.numpy().tolist() == [list(cases.values()) * copies]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(33,), (3, 7, 37)])
+def test_all_millimetres_are_the_nearest(shape: tuple[int, ...], dtype: torch.dtype):
+    depth_m = torch.rand(shape, dtype=dtype, generator=torch.Generator().manual_seed(0)) * 70.0
+    wide = depth_m.double() * 1000.0
+    expected = torch.where(wide < 65535.5, wide, 0.0)
+    given = torch.full((2, *shape), 7, dtype=torch.uint16)[0]
+
+    for millimetres in (depth_to_millimetres(depth_m), depth_to_millimetres(depth_m, given)):
+        assert float((millimetres.to(torch.float64) - expected).abs().max()) <= 0.501
+    assert torch.equal(given.int(), depth_to_millimetres(depth_m).int())
+    every_other = depth_m[..., ::2]
+    assert torch.equal(
+        depth_to_millimetres(every_other).int(), depth_to_millimetres(depth_m).int()[..., ::2]
+    )

@@ -33,13 +33,18 @@ def random_rgb(*shape: int) -> torch.Tensor:
     )
 
 
+def straight_ahead(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.zeros(1, width), torch.zeros(height, 1)
+
+
 def test_points_by_hand():
     depth_m = torch.tensor([[[2.0, 4.0], [NAN, 1.0]]])
-    rays = torch.tensor([[[-0.5, -0.25], [0.5, -0.25]], [[-0.5, 0.25], [0.5, 0.25]]])
+    rays = torch.tensor([[-0.5, 0.5], [-0.5, 0.5]]), torch.tensor([[-0.25, -0.25], [0.25, 0.25]])
     rgb = torch.tensor([[[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [1, 2, 3]]]], dtype=torch.uint8)
 
-    points = depth_to_points(depth_m, rays, rgb, ALL)
+    points, is_dense = depth_to_points(depth_m, rays, rgb, ALL)
 
+    assert is_dense.tolist() == [False]
     assert (points.shape, points.dtype) == ((1, 2, 2, 4), torch.float32)
     assert points[0, 0, :, :3].tolist() == [[-1.0, -0.5, 2.0], [2.0, -1.0, 4.0]]
     assert bool(points[0, 1, 0, :3].isnan().all())
@@ -51,16 +56,19 @@ def test_points_by_hand():
 @pytest.mark.parametrize("depth", [NAN, INF, -INF])
 def test_a_pixel_without_depth_has_no_point_but_its_colour(depth: float):
     rgb = random_rgb(1, 2, 2)
-    points = depth_to_points(torch.full((1, 2, 2), depth), torch.ones(2, 2, 2), rgb, ALL)
+    rays = torch.ones(2, 2), torch.ones(2, 2)
+    points, is_dense = depth_to_points(torch.full((1, 2, 2), depth), rays, rgb, ALL)
 
+    assert not is_dense[0]
     assert bool(points[..., :3].isnan().all())
     np.testing.assert_array_equal(colors_of(points)[..., :3], rgb.numpy())
 
 
 def test_a_pixel_without_ray_has_no_point():
-    rays = torch.tensor([[[NAN, NAN], [0.1, 0.2]]])
-    points = depth_to_points(torch.full((1, 1, 2), 3.0), rays, random_rgb(1, 1, 2), ALL)
+    rays = torch.tensor([[NAN, 0.1]]), torch.tensor([[NAN, 0.2]])
+    points, is_dense = depth_to_points(torch.full((1, 1, 2), 3.0), rays, random_rgb(1, 1, 2), ALL)
 
+    assert not is_dense[0]
     assert points[0, 0, :, :3].isnan().all(-1).tolist() == [True, False]
 
 
@@ -69,8 +77,9 @@ def test_every_colour_survives_bit_by_bit():
     values = torch.arange(16) * 17
     rgb = torch.stack(torch.meshgrid(values, values, values, indexing="ij"), -1)
     rgb = rgb.reshape(1, 64, 64, 3).to(torch.uint8)
-    points = depth_to_points(torch.ones(1, 64, 64), torch.zeros(64, 64, 2), rgb, ALL)
+    points, is_dense = depth_to_points(torch.ones(1, 64, 64), straight_ahead(64, 64), rgb, ALL)
 
+    assert is_dense.tolist() == [True]
     assert np.array_equal(colors_of(points)[..., :3], rgb.numpy())
     assert not colors_of(points)[..., 3].any()
 
@@ -83,10 +92,13 @@ def test_every_point_projects_to_its_own_pixel(lens: str, stride: int):
     depth_m = torch.rand(2, 120, 160, generator=torch.Generator().manual_seed(1)) * 50.0 + 0.2
     settings = PointCloudSettings(stride=stride, edge_removal=0.0)
 
-    points = depth_to_points(depth_m, camera.rays(), random_rgb(2, 120, 160), settings)
+    points, is_dense = depth_to_points(
+        depth_m, camera.ray_planes(), random_rgb(2, 120, 160), settings
+    )
 
     assert points.shape == (2, math.ceil(120 / stride), math.ceil(160 / stride), 4)
     assert points[..., 0].isfinite().float().mean() > 0.9
+    assert is_dense.tolist() == points.isfinite().all(-1).all(-1).all(-1).tolist()
     u, v = torch.meshgrid(torch.arange(0, 160, stride), torch.arange(0, 120, stride), indexing="xy")
     pixels = camera.project(points[..., :3])
     has_point = points[..., 0].isfinite()
@@ -100,7 +112,7 @@ def test_every_point_projects_to_its_own_pixel(lens: str, stride: int):
 def test_stride_takes_the_colours_of_its_pixels():
     rgb = random_rgb(1, 5, 7)
     settings = PointCloudSettings(stride=2, edge_removal=0.0)
-    points = depth_to_points(torch.ones(1, 5, 7), torch.zeros(5, 7, 2), rgb, settings)
+    points, _ = depth_to_points(torch.ones(1, 5, 7), straight_ahead(5, 7), rgb, settings)
 
     np.testing.assert_array_equal(colors_of(points)[..., :3], rgb[:, ::2, ::2].numpy())
 
@@ -108,7 +120,7 @@ def test_stride_takes_the_colours_of_its_pixels():
 def test_the_input_is_left_as_it_is():
     depth_m = torch.tensor([[[1.0, INF, 3.0, 9.0]]])
     before = depth_m.clone()
-    depth_to_points(depth_m, torch.zeros(1, 4, 2), random_rgb(1, 1, 4))
+    depth_to_points(depth_m, straight_ahead(1, 4), random_rgb(1, 1, 4))
 
     assert torch.equal(depth_m, before)
 
@@ -178,12 +190,13 @@ def test_images_too_small_for_neighbours_have_no_flying_pixels(shape: tuple[int,
 
 def test_flying_pixels_are_removed_from_the_cloud_unless_told_not_to():
     depth_m = torch.tensor([2.0, 2.0, 3.0, 4.0, 4.0]).expand(1, 3, 5)
-    rays, rgb = torch.zeros(3, 5, 2), random_rgb(1, 3, 5)
+    rays, rgb = straight_ahead(3, 5), random_rgb(1, 3, 5)
 
-    removed = depth_to_points(depth_m, rays, rgb, PointCloudSettings(edge_removal=0.1))
+    removed, is_dense = depth_to_points(depth_m, rays, rgb, PointCloudSettings(edge_removal=0.1))
     assert removed[0, 1, :, 2].isnan().tolist() == [False, False, True, False, False]
-    kept = depth_to_points(depth_m, rays, rgb, ALL)
-    assert bool(kept.isfinite().all())
+    assert not is_dense[0]
+    kept, is_dense = depth_to_points(depth_m, rays, rgb, ALL)
+    assert bool(kept.isfinite().all()) and is_dense[0]
 
 
 @pytest.mark.parametrize("settings", [{"stride": 0}, {"edge_removal": -0.1}, {"edge_removal": NAN}])
@@ -197,15 +210,16 @@ def test_impossible_settings_are_refused(settings: dict):
     [
         ("depth_m", torch.ones(2, 2)),
         ("depth_m", torch.ones(1, 2, 2, dtype=torch.float64)),
-        ("rays", torch.ones(2, 3, 2)),
+        ("rays", (torch.ones(2, 3), torch.ones(2, 2))),
+        ("rays", torch.ones(2, 2, 2)[:1]),
         ("rgb", torch.zeros(1, 2, 2, 4, dtype=torch.uint8)),
         ("rgb", torch.zeros(1, 2, 2, 3)),
     ],
 )
-def test_what_does_not_belong_together_is_refused(name: str, value: torch.Tensor):
+def test_what_does_not_belong_together_is_refused(name: str, value: object):
     inputs = {
         "depth_m": torch.ones(1, 2, 2),
-        "rays": torch.ones(2, 2, 2),
+        "rays": (torch.ones(2, 2), torch.ones(2, 2)),
         "rgb": random_rgb(1, 2, 2),
         name: value,
     }

@@ -66,6 +66,7 @@ def test_all_outputs_agree(predictor: DepthPredictor, pipeline: FramePipeline):
     assert (outputs.color.dtype, outputs.color.shape) == (np.uint8, (50, 70, 3))
     assert outputs.network_s > 0.0
     np.testing.assert_array_equal(outputs.points[..., 2], depth_m)
+    assert outputs.points_are_dense is True
     pixels = frame.camera.project(torch.from_numpy(outputs.points[..., :3])).numpy()
     u, v = np.meshgrid(np.arange(70), np.arange(50))
     assert np.abs(pixels - np.stack((u, v), -1)).max() < 0.01
@@ -151,15 +152,18 @@ def test_points_follow_stride_and_limits(predictor: DepthPredictor):
     assert outputs.points.shape == (math.ceil(50 / 3), math.ceil(70 / 3), 4)
     assert np.isposinf(outputs.depth_m).all()
     assert np.isnan(outputs.points[..., :3]).all()
+    assert outputs.points_are_dense is False
 
 
 def test_rays_are_computed_once_a_camera(
     predictor: DepthPredictor, monkeypatch: pytest.MonkeyPatch
 ):
     calls = []
-    rays = Camera.rays
+    planes = Camera.ray_planes
     monkeypatch.setattr(
-        Camera, "rays", lambda camera, device: (calls.append(camera), rays(camera, device))[1]
+        Camera,
+        "ray_planes",
+        lambda camera, device: (calls.append(camera), planes(camera, device))[1],
     )
     pipeline = FramePipeline(predictor)
     frames = [make_frame(seed=index) for index in range(4)]
