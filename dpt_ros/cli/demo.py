@@ -102,7 +102,7 @@ def _refuse_options_of_the_drive(options: argparse.Namespace) -> None:
     from dpt_ros.synthetic.settings import BagSettings
 
     of_drive = [s.name for s in list_settings(BagSettings) if s.name not in _NOT_OF_A_DRIVE]
-    if ignored := unused(options, add_parser, ["demo"], of_drive):
+    if ignored := unused(options, add_parser, ["demo"], [*of_drive, "force"]):
         raise ValueError(
             f"{ignored}: of the synthetic drive, and {options.input} is played instead; leave out "
             "one of them"

@@ -108,14 +108,17 @@ class Evaluation:
     def without_figures(self) -> dict[tuple[str, str], list[str]]:
         """A model's label and why it has no figures -> the alignments that it has none under.
 
-        A baseline is not missed where no network has figures.
+        A baseline is not missed where no network has figures, nor a model's own metres where it has
+        those of a calibration.
         """
         networks = [result for result in self.results if not result.model.is_baseline]
         of_networks = {s.alignment for result in networks for s in result.summaries if s.frames}
         found: dict[tuple[str, str], dict[str, None]] = {}
         for result in self.results:
+            is_calibrated = any(s.alignment == "calibration" and s.frames for s in result.summaries)
             for summary in result.summaries:
                 is_missed = not result.model.is_baseline or summary.alignment in of_networks
+                is_missed &= not (is_calibrated and summary.alignment == "none")
                 if is_missed and not summary.frames:
                     names = found.setdefault((result.model.label, summary.why_not), {})
                     names[summary.alignment] = None

@@ -81,6 +81,7 @@ def test_a_node_that_cannot_start_says_why(tmp_path, capsys, monkeypatch):
     ("more", "told"),
     [
         (["--kind", "yard", "--rate", "3"], "--kind, --rate: of the synthetic drive"),
+        (["--force"], "--force: of the synthetic drive"),
         (["--image-topic", "/x"], "only a bag has topics"),
         (["--out", "pictures"], "--out pictures: holds pictures of the input"),
         (["--out", "file"], "is a file, expected a folder"),

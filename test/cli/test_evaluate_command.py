@@ -46,7 +46,7 @@ def test_a_bag_is_scored_as_by_hand(evaluate, drive, checkpoint, tmp_path, capsy
     out = tmp_path / "out"
     assert evaluate(drive, "--calibration", metres, out=out) == 0
     printed = capsys.readouterr().out
-    assert "calibration" in printed and "no figures for dpt_tiny, none" in printed
+    assert "calibration" in printed and "no figures" not in printed
 
     network = DepthPredictor.from_model("dpt_tiny", checkpoint=checkpoint, device="cpu")
     expected = []
