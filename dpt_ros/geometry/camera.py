@@ -10,6 +10,9 @@ import torch
 
 from dpt_ros.geometry.distortion import Distortion
 
+_LEAST_FOCAL_PX = 1e-6
+"""With less, points may be too far to the side for a float32."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -27,8 +30,8 @@ class Camera:
             the two pinhole models.
 
     Raises:
-        ValueError: a size or focal length that is not positive, a number that is not finite, or
-            a distortion that does not fit its model.
+        ValueError: a size or focal length that is not positive, or all but 0, a number that is not
+            finite, or a distortion that does not fit its model.
     """
 
     width: int
@@ -45,9 +48,10 @@ class Camera:
         object.__setattr__(self, "distortion", coefficients)
         if self.width < 1 or self.height < 1:
             raise ValueError(f"camera: got size {self.width}x{self.height}, expected at least 1x1")
-        if not all(math.isfinite(v) and v > 0.0 for v in (self.fx_px, self.fy_px)):
+        if not all(math.isfinite(v) and v >= _LEAST_FOCAL_PX for v in (self.fx_px, self.fy_px)):
             raise ValueError(
-                f"camera: got focal lengths {self.fx_px}, {self.fy_px}, expected positive ones"
+                f"camera: got focal lengths {self.fx_px}, {self.fy_px}, expected positive ones, at "
+                f"least {_LEAST_FOCAL_PX} px"
             )
         if not (math.isfinite(self.cx_px) and math.isfinite(self.cy_px)):
             raise ValueError(f"camera: got principal point {self.cx_px}, {self.cy_px}")

@@ -75,13 +75,16 @@ def inverse_depth_to_depth(
 def depth_to_millimetres(depth_m: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     """Depth in metres, any shape -> uint16 millimetres, rounded; 0 is invalid (REP 118).
 
-    NaN, infinities, negative depths and depths that a uint16 can't hold (65.5355 m and more)
-    become 0. Written to `out`, uint16 of the same shape, if that is given.
+    Of any floating type. NaN, infinities, negative depths and depths that a uint16 can't hold
+    (65.5355 m and more) become 0. Written to `out`, uint16 of the same shape, if that is given.
     """
     millimetres = depth_m.new_empty(depth_m.shape, dtype=torch.uint16) if out is None else out
-    if depth_m.device.type == "cpu" and depth_m.ndim and millimetres.is_contiguous():
-        _to_millimetres_cpu(depth_m, millimetres)
+    is_for_cv2 = depth_m.dtype in (torch.float32, torch.float64) and depth_m.numel() > 0
+    if depth_m.device.type == "cpu" and depth_m.ndim and is_for_cv2 and millimetres.is_contiguous():
+        _to_millimetres_cpu(depth_m.detach(), millimetres)
         return millimetres
+    if not is_for_cv2:
+        depth_m = depth_m.float()  # half precision cannot hold the millimetres of 65 m
     whole = (depth_m * 1000.0).nan_to_num_(nan=0.0).round_()
     # One more than fits becomes 0 in the last conversion.
     return millimetres.copy_(whole.clamp_(0.0, MAX_MILLIMETRES + 1.0).to(torch.int32))

@@ -120,13 +120,13 @@ def flying_pixels(depth_m: torch.Tensor, threshold: float) -> torch.Tensor:
     depth = blocks.reshape(len(blocks), -1)
     raised = depth * (1.0 + threshold)
     flying = depth > torch.inf  # none yet
-    for step in (1, columns):
+    for is_row, step in ((True, 1), (False, columns)):
         rises = depth[:, step:] > raised[:, :-step]
         falls = depth[:, :-step] > raised[:, step:]
         inner = flying[:, step:-step]
         inner |= rises[:, :-step] & rises[:, step:]
         inner |= falls[:, :-step] & falls[:, step:]
-        if step == 1:  # what was compared across the end of a row
+        if is_row:  # what was compared across the end of a row
             flying[:, ::columns] = False
             flying[:, columns - 1 :: columns] = False
     of_blocks = flying.reshape(-1, rows, columns)

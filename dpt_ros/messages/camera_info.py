@@ -188,6 +188,12 @@ def _window(info: Any) -> _Window:
             f"camera_info has width {info.width}, height {info.height}, {_describe(window)}: "
             "expected at least one pixel; fill in the sensor's width and height"
         )
+    if roi.x_offset + window.width > info.width or roi.y_offset + window.height > info.height:
+        raise MessageError(
+            f"camera_info has width {info.width}, height {info.height}, {_describe(window)}, which "
+            "reaches beyond them: fill in the full sensor's width and height, or set the region's "
+            "width, height and offsets to 0"
+        )
     return window
 
 
@@ -229,6 +235,18 @@ def _calibrated_matrix(info: Any, rectified: bool) -> NDArray[np.float64]:
             remedy = "K is set, so publish P too (K in its left part where nothing is rectified)"
         raise UncalibratedCameraError(
             f"camera_info is uncalibrated: the focal length in {name} is 0; {remedy}"
+        )
+    if not np.isfinite(matrix).all():
+        raise MessageError(
+            f"camera_info has {name} {matrix.ravel().tolist()}, expected finite numbers: calibrate "
+            "the camera again"
+        )
+    is_pinhole = np.allclose(matrix[2, :3], (0.0, 0.0, 1.0), rtol=0.0, atol=1e-9)
+    if not is_pinhole or matrix[1, 0] != 0:
+        raise MessageError(
+            f"camera_info has {name} {matrix.ravel().tolist()}, expected 0, 0, 1 in the left part "
+            "of its third row and 0 below the first focal length: divide it by the last of them, "
+            "or calibrate the camera again"
         )
     if abs(matrix[0, 1]) > _NO_SKEW * abs(matrix[0, 0]):
         raise MessageError(

@@ -9,6 +9,7 @@ from dpt_ros.ros.parameters import OVERRIDES
 from dpt_ros.ros.qos import subscription_mismatch
 
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 
 def why_nothing_arrives(
@@ -42,16 +43,26 @@ def why_nothing_arrives(
     )
 
 
-def why_no_camera_info(node: Node, topic: str, profile: QoSProfile) -> str:
-    """What to add where no camera_info came: "" unless it was published before this node asked.
+def why_no_camera_info(
+    node: Node, name: str, topic: str, profile: QoSProfile, image_topic: str
+) -> str:
+    """What to add where no camera_info came.
+
+    "" unless it is published elsewhere, or was before this node asked.
 
     Args:
         node: the node that subscribed.
+        name: the topic's name in the node, to remap.
         topic: the topic's full name, after remapping.
         profile: the subscription's quality of service.
+        image_topic: full name of the topic on which the camera's images come.
     """
     kept = QoSDurabilityPolicy.TRANSIENT_LOCAL
     publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers and (others := _carriers(node, topic, _CAMERA_INFO)):
+        namespace = image_topic.removesuffix("/compressed").rpartition("/")[0]
+        others.sort(key=lambda other: other.rpartition("/")[0] != namespace)
+        return f": {_remapped(name, others, _CAMERA_INFO)}"
     if not any(publisher.qos_profile.durability == kept for publisher in publishers):
         return ""
     asked = {
@@ -87,8 +98,15 @@ def _other_transport(node: Node, topic: str, type_name: str) -> str:
 
 
 def _others(node: Node, name: str, topic: str, type_name: str) -> str:
+    if others := _carriers(node, topic, type_name):
+        return f"; {_remapped(name, others, type_name)}"
+    return f", and no topic carries {type_name}: is the camera's driver running?"
+
+
+def _carriers(node: Node, topic: str, type_name: str) -> list[str]:
+    """The other topics on which somebody else than this node publishes that type."""
     own = {publisher.topic_name for publisher in node.publishers}
-    others = sorted(
+    return sorted(
         other
         for other, types in node.get_topic_names_and_types()
         if type_name in types
@@ -96,9 +114,10 @@ def _others(node: Node, name: str, topic: str, type_name: str) -> str:
         and other not in own
         and node.count_publishers(other) > 0
     )
-    if not others:
-        return f", and no topic carries {type_name}: is the camera's driver running?"
-    return f"; {type_name} is on {', '.join(others)}: remap with -r {name}:={others[0]}"
+
+
+def _remapped(name: str, others: list[str], type_name: str) -> str:
+    return f"{type_name} is on {', '.join(others)}: remap with -r {name}:={others[0]}"
 
 
 def _transport(types: list[str]) -> str:

@@ -149,7 +149,13 @@ class CameraStream:
         found = self.camera.of_image(width, height, rectified)
         if self.camera.has_info:
             return found
-        more = why_no_camera_info(self._node, self.camera_info_topic, self._info_profile)
+        more = why_no_camera_info(
+            self._node,
+            self._topics.camera_info,
+            self.camera_info_topic,
+            self._info_profile,
+            self.image_topic,
+        )
         return dataclasses.replace(found, why_not=f"{found.why_not}{more}")
 
     def silence(self) -> str:

@@ -224,6 +224,7 @@ def test_a_pinhole_model_without_coefficients_is_no_distortion(model: str):
     [
         ({"width": 0}, "got size 0x6"),
         ({"fx_px": 0.0}, "focal lengths 0.0"),
+        ({"fy_px": 1e-40}, "focal lengths 5.0, 1e-40"),
         ({"fy_px": float("nan")}, "focal lengths 5.0, nan"),
         ({"cx_px": float("inf")}, "principal point inf"),
         ({"distortion_model": "fov"}, "'fov', expected one of none, plumb_bob"),

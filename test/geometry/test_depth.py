@@ -105,3 +105,17 @@ def test_all_millimetres_are_the_nearest(shape: tuple[int, ...], dtype: torch.dt
     assert torch.equal(
         depth_to_millimetres(every_other).int(), depth_to_millimetres(depth_m).int()[..., ::2]
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_millimetres_of_half_precision(dtype: torch.dtype):
+    depth_m = torch.tensor([0.5, 2.0, 48.0, INF, NAN], dtype=dtype, requires_grad=True)
+
+    assert depth_to_millimetres(depth_m).tolist() == [500, 2000, 48000, 0, 0]
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), ()])
+def test_millimetres_of_an_empty_picture_and_of_a_number(shape: tuple[int, ...]):
+    millimetres = depth_to_millimetres(torch.full(shape, 1.5))
+
+    assert tuple(millimetres.shape) == shape and (millimetres.int() == 1500).all()

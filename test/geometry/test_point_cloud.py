@@ -183,6 +183,14 @@ def test_the_end_of_a_row_is_no_neighbour_of_the_next():
     ]
 
 
+def test_a_line_of_pixels_has_flying_ones_too():
+    depth_m = torch.tensor([1.0, 1.0, 1.0, 2.0, 4.0, 4.0, 4.0])
+    expected = [False, False, False, True, False, False, False]
+
+    assert flying_pixels(depth_m.reshape(1, 1, 7), 0.1).flatten().tolist() == expected
+    assert flying_pixels(depth_m.reshape(1, 7, 1), 0.1).flatten().tolist() == expected
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 2), (2, 2, 1), (1, 2, 2)])
 def test_images_too_small_for_neighbours_have_no_flying_pixels(shape: tuple[int, int, int]):
     assert not flying_pixels(torch.rand(shape) + 0.1, 0.1).any()

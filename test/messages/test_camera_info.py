@@ -175,6 +175,40 @@ def test_skew_is_refused(family):
         camera_from_info(family.camera_info(k=k), rectified=False)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"), [(1, np.nan), (3, np.inf), (8, 0.5), (10, 2.0), (10, 0.0), (4, 1.0)]
+)
+def test_a_matrix_that_is_no_pinholes_is_refused(family, place, value):
+    info = family.camera_info()
+    p = np.array(info.p)
+    p[place] = value
+    with pytest.raises(MessageError, match=r"camera_info has P \[.*calibrate the camera again"):
+        camera_from_info(family.camera_info(p=p), rectified=True)
+
+
+def test_p_of_the_second_camera_of_a_stereo_pair_is_a_pinholes(family):
+    p = np.array(family.camera_info().p)
+    p[3] = -48.0  # -fx times the baseline
+    assert camera_from_info(family.camera_info(p=p), rectified=True) == camera_from_info(
+        family.camera_info(), rectified=True
+    )
+
+
+@pytest.mark.parametrize(
+    "roi",
+    [
+        {"x_offset": 40, "y_offset": 0, "width": 640, "height": 480},
+        {"x_offset": 0, "y_offset": 460, "width": 640, "height": 30},
+    ],
+)
+def test_a_region_beyond_the_sensor_is_refused(family, roi):
+    info = family.camera_info(roi=roi)
+    with pytest.raises(MessageError, match="reaches beyond them: fill in the full sensor's"):
+        camera_from_info(info, rectified=True)
+    with pytest.raises(MessageError, match="reaches beyond them"):
+        scaled_camera_info(info, roi["width"], roi["height"])
+
+
 def test_unknown_distortion_model_lists_the_known(family):
     info = family.camera_info(distortion_model="double_sphere")
     with pytest.raises(MessageError, match=r"double_sphere.*plumb_bob.*rational.*equidistant"):

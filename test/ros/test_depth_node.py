@@ -41,7 +41,7 @@ def peer_node(domain: int) -> Iterator[Any]:
 
 @pytest.fixture
 def make(domain: int, tiny_checkpoint: Path) -> Iterator[Callable[..., Any]]:
-    """Make the node with parameters, configured and, unless it fails, active."""
+    """Make the node with parameters and a remapping; configured and, unless it fails, active."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -49,11 +49,11 @@ def make(domain: int, tiny_checkpoint: Path) -> Iterator[Callable[..., Any]]:
 
     nodes: list[Any] = []
 
-    def make_node(*parameters: str) -> Any:
+    def make_node(*parameters: str, remap: str = "image_rect:=image_rect") -> Any:
         given = ("autostart:=false", "model:=dpt_tiny", f"checkpoint:={tiny_checkpoint}")
         words = [word for text in (*given, "device:=cpu", *parameters) for word in ("-p", text)]
         rclpy.init(
-            args=["node", "--ros-args", *words],
+            args=["node", "--ros-args", *words, "-r", remap],
             domain_id=domain,
             signal_handler_options=SignalHandlerOptions.NO,
         )
@@ -293,6 +293,25 @@ def test_camera_info_sent_before_the_node_came_is_asked_for_by_two_parameters(
         lambda: feed(stream),
     )
     assert stream.why_not["depth"].startswith("no camera_info on /camera_info: ")
+
+
+def test_camera_info_of_another_name_is_pointed_to(
+    make: Any, peer_node: Any, calibration: Path
+) -> None:
+    from sensor_msgs.msg import CameraInfo
+
+    for topic in ("/a/camera_info", "/camera/camera_info"):
+        peer_node.create_publisher(CameraInfo, topic, 1)
+    stream = make(f"calibration:={calibration}", remap="image_rect:=/camera/image")._streams[0]
+    listen(peer_node, stream, DEPTH)
+    wait_until(
+        lambda: stream.why_not.get("depth", "").endswith(
+            "no camera_info on /camera_info: sensor_msgs/msg/CameraInfo is on "
+            "/camera/camera_info, /a/camera_info: remap with -r camera_info:=/camera/camera_info"
+        ),
+        "the advice",
+        lambda: feed(stream),
+    )
 
 
 def test_camera_info_sent_before_the_node_came_comes_with_that_advice(
