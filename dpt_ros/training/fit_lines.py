@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ CONFIDENCE = 0.95
 """Share of the resampled fits that lies within an interval."""
 
 _RESAMPLED_POINTS = 10_000
+_LEAST_RESAMPLED = 0.6
+"""Share of the draws that must have a line; with one good frame of many it is 1 - 1/e."""
 
 Intervals = tuple[tuple[float, float], tuple[float, float]]
 
@@ -133,7 +136,10 @@ def _check_depths(metric_inverse_depth: Tensor, settings: FitSettings) -> None:
 
 
 def _resample(frames: Sequence[FramePairs], settings: FitSettings) -> Intervals:
-    """Intervals of scale and shift, from joint fits to frames drawn anew."""
+    """Intervals of scale and shift, from joint fits to frames drawn anew.
+
+    Draws of nothing but frames that show no line (one value everywhere) are left out.
+    """
     x, y, w = joined(frames, settings)
     random = np.random.default_rng(settings.seed)
     lengths = np.array([frame.truth_m.size for frame in frames])
@@ -144,7 +150,14 @@ def _resample(frames: Sequence[FramePairs], settings: FitSettings) -> Intervals:
         drawn = random.integers(0, len(frames), len(frames))
         places = starts[drawn, None] + random.integers(0, lengths[drawn, None], (drawn.size, each))
         chosen = torch.from_numpy(places.ravel())
-        lines.append(fit_line(x[chosen], y[chosen], settings.method, w[chosen]))
+        with contextlib.suppress(FitError):
+            lines.append(fit_line(x[chosen], y[chosen], settings.method, w[chosen]))
+    if len(lines) < _LEAST_RESAMPLED * settings.resamples:
+        raise FitError(
+            f"{settings.resamples - len(lines)} of {settings.resamples} resamples of "
+            f"{len(frames)} frames have no line, as the network says one value in whole frames: "
+            "record more frames that show something"
+        )
     scale, shift = _intervals(np.array([(line.slope, line.intercept) for line in lines]))
     if scale[0] <= 0.0:
         raise FitError(
