@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dpt_ros.bags.body_mask import parse_boxes, polygon_mask
+from dpt_ros.bags.body_mask import find_body, parse_boxes, polygon_mask
 from dpt_ros.bags.dataset import Sample, sample_id
+from dpt_ros.bags.no_sample import explain_no_sample
 from dpt_ros.bags.pairing import Pair, Pairing
 from dpt_ros.bags.reader import BagError, BagMessage, BagReader, BagRecord
 from dpt_ros.bags.sample_settings import SampleSettings
 from dpt_ros.bags.scan_placement import Scan, find_fixed_frame, place_scan
-from dpt_ros.bags.stamp_guard import StampGuard
+from dpt_ros.bags.stamp_guard import StampGuard, stamped_transforms
 from dpt_ros.bags.tally import Tally
 from dpt_ros.bags.topics import SensorTopics, find_topics, frame_warnings, is_rectified
-from dpt_ros.bags.transforms import TransformError, TransformGraph
+from dpt_ros.bags.transforms import LONGEST_WAIT_NS, TransformError, TransformGraph
 from dpt_ros.bags.transforms_file import read_transforms
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.lidar import Projection, project_scan
@@ -31,7 +32,7 @@ from dpt_ros.messages.errors import MessageError
 
 Read = TypeVar("Read")
 
-# Transforms that come later than this after a picture are not waited for.
+# Transforms that come later than this after a picture are not waited for, slow ones excepted.
 _PATIENCE_NS = 500_000_000
 # So many of the newest camera_info are kept, for pictures that wait for their scan.
 _KEPT_INFOS = 1000
@@ -59,6 +60,7 @@ class SampleAssembly:
         self._settings = settings
         self._source = source
         self._graph = TransformGraph()
+        self._guard, self._transform_guard = StampGuard(), StampGuard()
         self._pairing: Pairing[tuple[BagMessage, Any], BagMessage] = Pairing(
             round(self._settings.max_gap_s * 1e9)
         )
@@ -90,7 +92,7 @@ class SampleAssembly:
             self._begin(topics)
             self._read_static(bag, topics)
             yield from self._read(bag, topics)
-        self._conclude()
+        self._conclude(topics)
 
     def begin_live(self, topics: SensorTopics) -> None:
         """Instead of `run`: samples are made of messages as they come, with `feed`.
@@ -155,13 +157,13 @@ class SampleAssembly:
 
     def _believable(self, records: Iterator[BagRecord]) -> Iterator[BagMessage]:
         """The recording's messages, as far as they can be read, without damaged stamps."""
-        guard = StampGuard()
         for record in self._whole(records):
-            for one in guard.take(record):
+            for one in self._guard.take(record):
                 yield BagMessage(one.topic, one.stamp_ns, one.message)
-        for one in guard.finish():
+        for one in self._guard.finish():
             yield BagMessage(one.topic, one.stamp_ns, one.message)
-        for topic, stamp_ns in guard.damaged:
+        self._add_recorded(self._transform_guard.finish())
+        for topic, stamp_ns in (*self._guard.damaged, *self._transform_guard.damaged):
             self.tally.reject(
                 "stamp more than a minute from where it should be", f"{topic}: {stamp_ns / 1e9} s"
             )
@@ -188,18 +190,23 @@ class SampleAssembly:
             self._info = self._infos[message.stamp_ns] = message.message
             if len(self._infos) > _KEPT_INFOS:
                 del self._infos[next(iter(self._infos))]
-        else:
-            self._take_movement(message, is_odometry=message.topic == topics.odometry)
-
-    def _take_movement(self, message: BagMessage, is_odometry: bool) -> None:
-        try:
-            if is_odometry:
-                self._odometry_frame = message.message.header.frame_id.lstrip("/")
+        elif message.topic == topics.odometry:
+            self._odometry_frame = message.message.header.frame_id.lstrip("/")
+            try:
                 self._graph.add_odometry(message.message)
-            else:
-                self._graph.add_message(message.message, is_static=False)
-        except TransformError as error:
-            self.tally.reject("transform that is none", str(error))
+            except TransformError as error:
+                self.tally.reject("transform that is none", str(error))
+        else:
+            for record in stamped_transforms(message):
+                self._add_recorded(self._transform_guard.take(record))
+
+    def _add_recorded(self, transforms: Iterable[BagRecord]) -> None:
+        """Take in moving transforms whose stamps can be true."""
+        for record in transforms:
+            try:
+                self._graph.add_transform(record.message, is_static=False)
+            except TransformError as error:
+                self.tally.reject("transform that is none", str(error))
 
     def _await(self, pair: Pair[tuple[BagMessage, Any], BagMessage]) -> None:
         """Queue a pair whose scan can be read."""
@@ -239,13 +246,15 @@ class SampleAssembly:
         if not self._can_move:
             return True
         needed_ns = max(waiting.pair.picture_ns, waiting.scan.span_ns[1])
-        if self._newest_ns > needed_ns + _PATIENCE_NS:
+        late_ns = self._newest_ns - needed_ns
+        if late_ns > LONGEST_WAIT_NS:
             return True
         camera, lidar, fixed = self._frames(waiting)
-        if fixed is None:  # it may still be on its way
-            return False
-        newest = [self._graph.newest_ns(fixed, frame) for frame in (camera, lidar)]
-        return all(stamp_ns is None or stamp_ns >= needed_ns for stamp_ns in newest)
+        chains = [(camera, lidar)] if fixed is None else [(fixed, camera), (fixed, lidar)]
+        known = [chain for chain in chains if self._graph.is_connected(*chain)]
+        wait_ns = max((self._graph.wait_ns(*chain, needed_ns) for chain in known), default=0)
+        # Without a fixed frame: it may still be on its way.
+        return late_ns > max(wait_ns, _PATIENCE_NS) or (fixed is not None and not wait_ns)
 
     def _make_sample(self, waiting: _Waiting) -> Sample | None:
         """The sample of a pair; None, counted, where there is none."""
@@ -278,7 +287,8 @@ class SampleAssembly:
             self.tally.reject(
                 f"fewer than {self._settings.min_points} points in the picture",
                 f"{len(waiting.scan.points)} points, {projection.in_front} of them in front of the "
-                f"camera, {projection.in_image} in the picture, {projection.hidden} hidden there",
+                f"camera, {projection.in_image} in the picture, {projection.hidden} hidden there"
+                + (", the robot's own not counted" if self._boxes else ""),
             )
             return None
         self._last_ns = picture_ns
@@ -297,22 +307,14 @@ class SampleAssembly:
         """The scan in the picture, without the robot's body."""
         camera_frame, lidar_frame, fixed = self._frames(waiting)
         scan, picture_ns = waiting.scan, waiting.pair.picture_ns
-        kept = np.ones(len(scan.points), np.bool_)
-        for box in self._boxes:
-            at_scan = np.array([scan.stamp_ns], np.int64)
-            to_box = self._graph.lookup(box.frame, lidar_frame, at_scan)[0]
-            kept &= ~box.contains(scan.points @ to_box[:3, :3].T + to_box[:3, 3])
-        scan = replace(
-            scan,
-            points=scan.points[kept],
-            stamps_ns=None if scan.stamps_ns is None else scan.stamps_ns[kept],
-        )
-        placed = self._place(scan, camera_frame, picture_ns, fixed)
+        is_body = find_body(scan, self._boxes, self._graph)
+        placed = self._place(scan, camera_frame, picture_ns, fixed, is_body)
         self._tell_of_motion(scan, fixed)
-        projection = project_scan(placed, camera, np.eye(4), self._settings.lidar)
+        # The body's points go along: left out before, they would not hide what is behind them.
+        projection = project_scan(placed, camera, np.eye(4), self._settings.lidar, is_body)
         self.tally.points["in_picture"] += projection.in_image
         self.tally.points["hidden"] += projection.hidden
-        self.tally.points["body"] += int((~kept).sum())
+        self.tally.points["body"] += int(is_body.sum())
         if not self.tally.calibration:
             at_picture = np.array([picture_ns], np.int64)
             chain = self._graph.lookup(camera_frame, lidar_frame, at_picture)[0]
@@ -327,12 +329,18 @@ class SampleAssembly:
         return projection
 
     def _place(
-        self, scan: Scan, camera_frame: str, picture_ns: int, fixed: str | None
+        self,
+        scan: Scan,
+        camera_frame: str,
+        picture_ns: int,
+        fixed: str | None,
+        is_body: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
         """The scan's points in the camera's frame; a fixed frame that was named has to be there."""
         named = self._settings.fixed_frame if self._settings.motion_compensation else ""
+        frame = fixed or named or None
         try:
-            return place_scan(scan, self._graph, camera_frame, picture_ns, fixed or named or None)
+            return place_scan(scan, self._graph, camera_frame, picture_ns, frame, is_body)
         except TransformError as error:
             if fixed is None or self._graph.is_moving(camera_frame, scan.frame):
                 raise
@@ -366,31 +374,11 @@ class SampleAssembly:
         mask = self._masks[height, width]
         return depth_m if mask is None else np.where(mask, np.float32(np.nan), depth_m)
 
-    def _conclude(self) -> None:
+    def _conclude(self, topics: SensorTopics) -> None:
         """Add what the pairing counted; refuse a recording without a sample."""
         self.tally.rejected.update(self._pairing.rejected)
         if self.tally.samples:
             return
-        reasons = [
-            f"{count} x {reason}{self._example(reason)}"
-            for reason, count in self.tally.rejected.most_common()
-        ]
-        reasons += [self.tally.damage] if self.tally.damage else []
-        gap_ns, hint = self._pairing.smallest_gap_ns, ""
-        if self._pairing.late_scans:
-            hint = (
-                f" {self._pairing.late_scans} scans came so long after the pictures of their time "
-                "that those were gone: synchronise the clocks of camera and LiDAR, or let the "
-                "LiDAR's driver publish sooner."
-            )
-        elif gap_ns is not None:
-            hint = f" The smallest gap between a picture and a scan is {gap_ns / 1e9:.3f} s"
-            if gap_ns > self._pairing.max_gap_ns:
-                hint += ": synchronise the clocks of camera and LiDAR, or raise --max-gap-s"
-            hint += "."
-        what = "; ".join(reasons) or "it has no pictures or no scans"
-        raise SampleError(f"{self._path} gave no sample: {what}.{hint}")
-
-    def _example(self, reason: str) -> str:
-        example = self.tally.examples.get(reason)
-        return f" ({example})" if example else ""
+        names = (topics.image, topics.points)
+        why = explain_no_sample(self.tally, self._pairing, self._guard, names)
+        raise SampleError(f"{self._path} gave no sample: {why}")

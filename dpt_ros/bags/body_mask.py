@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dpt_ros.bags.scan_placement import Scan
+from dpt_ros.bags.transforms import TransformGraph
 from dpt_ros.config import ConfigError
 
 
@@ -46,6 +48,20 @@ def parse_boxes(text: str) -> list[BodyBox]:
             raise ConfigError(f"body_box: got {part!r}, expected X0 < X1, Y0 < Y1, Z0 < Z1")
         boxes.append(BodyBox(frame, (low[0], low[1], low[2]), (high[0], high[1], high[2])))
     return boxes
+
+
+def find_body(scan: Scan, boxes: list[BodyBox], graph: TransformGraph) -> NDArray[np.bool_]:
+    """Which points of a scan lie in one of the boxes, [N].
+
+    Raises:
+        TransformError: a box's frame that is not connected, or not known at the scan's time.
+    """
+    is_body = np.zeros(len(scan.points), np.bool_)
+    at_scan = np.array([scan.stamp_ns], np.int64)
+    for box in boxes:
+        to_box = graph.lookup(box.frame, scan.frame, at_scan)[0]
+        is_body |= box.contains(scan.points @ to_box[:3, :3].T + to_box[:3, 3])
+    return is_body
 
 
 def polygon_mask(text: str, width: int, height: int) -> NDArray[np.bool_] | None:

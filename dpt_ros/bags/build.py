@@ -186,11 +186,14 @@ def build_source(
     """
     options = {"transforms": settings.transforms, **_options_of_bag(settings)}
     stream = iterate_samples(recording.path, settings, recording.name)
-    for index, sample in enumerate(stream):
+    drawn = 0
+    for sample in stream:
         writer.add(sample)
-        every = max(1, stream.tally.scans_total // max(1, overlays))
-        if overlays and index % every == 0:
+        # By what is read: how many samples there will be is not known.
+        is_due = stream.tally.scans_read * overlays >= drawn * stream.tally.scans_total
+        if drawn < overlays and is_due:
             writer.add_overlay(sample.id, draw_overlay(sample.rgb, sample.depth_m))
+            drawn += 1
         on_progress(stream.tally.scans_read, stream.tally.scans_total)
     info = {**stream.info, "storage_sha256": recording.sha256, "options": options}
     writer.finish_source(recording.name, info)

@@ -54,6 +54,7 @@ def place_scan(
     camera_frame: str,
     picture_ns: int,
     fixed_frame: str | None,
+    is_body: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Points [N, 3] float64 in the camera's frame at the time of the picture.
 
@@ -64,6 +65,7 @@ def place_scan(
         picture_ns: when the picture was taken.
         fixed_frame: a frame in which the world stands still: each point is taken from where the
             LiDAR was when it was measured. None: the robot is taken as standing still.
+        is_body: [N], which points are the robot's own: they move along with the LiDAR.
 
     Raises:
         TransformError: frames that are not connected, or a time that is out of what is known.
@@ -91,4 +93,7 @@ def place_scan(
     for step, transform in enumerate(transforms):
         chosen = order[bounds[step] : bounds[step + 1]]
         placed[chosen] = points[chosen] @ transform[:3, :3].T + transform[:3, 3]
+    if is_body is not None and is_body.any():
+        rigid = graph.lookup(camera_frame, scan.frame, at_picture)[0]
+        placed[is_body] = points[is_body] @ rigid[:3, :3].T + rigid[:3, 3]
     return placed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dpt_ros.bags.reader import BagRecord
+from collections.abc import Iterator
+
+from dpt_ros.bags.reader import BagMessage, BagRecord
 
 FAR_NS = 60_000_000_000
 
@@ -14,10 +16,14 @@ class StampGuard:
     off), it hardly changes from one message of a topic to the next. A message for which it changes
     by more than a minute is kept until the next one of its topic: if that agrees, the clock was
     set, and both pass; else the stamp is damaged, and only the next one passes.
+
+    Of what passed last of each topic, `newest_ns` is the stamp, and `distance_ns` how much later
+    that is than when it was recorded; `damaged` lists topic and stamp of what was left out.
     """
 
     def __init__(self) -> None:
-        self._distance_ns: dict[str, int] = {}
+        self.newest_ns: dict[str, int] = {}
+        self.distance_ns: dict[str, int] = {}
         self._kept: dict[str, BagRecord] = {}
         self.damaged: list[tuple[str, int]] = []
 
@@ -26,7 +32,7 @@ class StampGuard:
         topic, distance_ns = record.topic, _distance_ns(record)
         kept = self._kept.pop(topic, None)
         # A stamp near the time of recording needs no other one to be believed.
-        if abs(distance_ns - self._distance_ns.get(topic, 0)) > FAR_NS:
+        if abs(distance_ns - self.distance_ns.get(topic, 0)) > FAR_NS:
             if kept is None or abs(distance_ns - _distance_ns(kept)) > FAR_NS:
                 self._kept[topic] = record
                 self._drop(kept)
@@ -35,19 +41,37 @@ class StampGuard:
         else:
             self._drop(kept)
             passing = [record]
-        self._distance_ns[topic] = distance_ns
+        self._note(record)
         return passing
 
     def finish(self) -> list[BagRecord]:
         """The recording has ended: what is alone on its topic passes, there is no better one."""
         kept, self._kept = self._kept, {}
-        for topic in self._distance_ns:
+        for topic in self.distance_ns:
             self._drop(kept.pop(topic, None))
+        for record in kept.values():
+            self._note(record)
         return list(kept.values())
+
+    def _note(self, record: BagRecord) -> None:
+        self.newest_ns[record.topic] = record.stamp_ns
+        self.distance_ns[record.topic] = _distance_ns(record)
 
     def _drop(self, record: BagRecord | None) -> None:
         if record is not None:
             self.damaged.append((record.topic, record.stamp_ns))
+
+
+def stamped_transforms(message: BagMessage) -> Iterator[BagRecord]:
+    """A TFMessage's transforms, each a record by itself, for a guard: frames are its topics.
+
+    A TFMessage has no stamp but those of its transforms; its own is when it was recorded.
+    """
+    for item in message.message.transforms:
+        stamp = item.header.stamp
+        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        name = f"{message.topic} {item.header.frame_id} <- {item.child_frame_id}"
+        yield BagRecord(name, message.stamp_ns, stamp_ns, item, b"")
 
 
 def _distance_ns(record: BagRecord) -> int:

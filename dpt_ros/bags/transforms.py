@@ -22,8 +22,14 @@ Matrices = NDArray[np.float64]
 #: Moving transforms older than this behind the newest are forgotten.
 KEPT_NS = 10_000_000_000
 
+#: Transforms are not worth waiting for longer than this: pictures and scans wait with them.
+LONGEST_WAIT_NS = 3_000_000_000
+
 # Between two transforms further apart than this nothing is known of the movement.
 _LONGEST_STEP_NS = 1_000_000_000
+
+# Poses that differ by less are one: metres, and parts of a unit quaternion.
+_SAME_POSE = 1e-6
 
 
 class TransformError(ValueError):
@@ -32,8 +38,12 @@ class TransformError(ValueError):
 
 @dataclass
 class _Track:
-    """Poses of a child frame in its parent, over time."""
+    """Poses of a child frame in its parent, over time.
 
+    `may_stand` says that it may be a mount, which never moves, and not a robot's odometry.
+    """
+
+    may_stand: bool
     stamps_ns: list[int] = field(default_factory=list)
     poses: list[tuple[float, ...]] = field(default_factory=list)  # x y z, then the quaternion xyzw
 
@@ -48,8 +58,19 @@ class _Track:
         if old > 100:  # not one by one: deleting from the front moves the rest
             del self.stamps_ns[:old], self.poses[:old]
 
+    def period_ns(self) -> int:
+        """How long it takes from one pose to the next, of late; of a single one, as long as can be.
+
+        Taken from the longest of a few: publishers are not even.
+        """
+        newest = self.stamps_ns[-5:]
+        return max((b - a for a, b in itertools.pairwise(newest)), default=LONGEST_WAIT_NS)
+
     def at(self, stamps_ns: NDArray[np.int64], name: str) -> Matrices:
-        """[K, 4, 4], interpolated; refuses to extrapolate, and to guess over long breaks."""
+        """[K, 4, 4], interpolated; refuses to extrapolate, and to guess over long breaks.
+
+        Between two equal poses of what may be a mount there is none: it is published slowly.
+        """
         known = np.asarray(self.stamps_ns, np.int64)
         low, high = int(stamps_ns.min()), int(stamps_ns.max())
         if low < known[0] or high > known[-1]:
@@ -58,7 +79,7 @@ class _Track:
             raise TransformError(
                 f"the transform {name} is not known at the time of the sample: it "
                 f"{'begins' if early else 'ends'} {max(early, late) / 1e9:.3f} s "
-                f"{'later' if early else 'earlier'}"
+                f"{'later' if early else 'earlier'}{self._file_hint()}"
             )
         first = max(int(np.searchsorted(known, low, "right")) - 1, 0)
         last = int(np.searchsorted(known, high, "left")) + 1
@@ -66,10 +87,14 @@ class _Track:
         poses = np.asarray(self.poses[first:last], np.float64)
         if len(chosen) == 1:
             return np.repeat(_matrices(poses), len(stamps_ns), axis=0)
-        if int(np.diff(chosen).max()) > _LONGEST_STEP_NS:
+        steps_ns = np.diff(chosen)
+        is_held = self.may_stand & _are_same(poses[:-1], poses[1:])
+        # No longer, though: /tf may be odometry too, and equal poses those of one begun anew.
+        breaks_ns = steps_ns[steps_ns > np.where(is_held, KEPT_NS, _LONGEST_STEP_NS)]
+        if len(breaks_ns):
             raise TransformError(
-                f"the transform {name} has a break of {np.diff(chosen).max() / 1e9:.1f} s around "
-                "the sample"
+                f"the transform {name} has a break of {breaks_ns.max() / 1e9:.1f} s around "
+                f"the sample{self._file_hint()}"
             )
         # Relative to the first stamp: seconds since 1970 as floats are 200 ns apart.
         known_s = (chosen - chosen[0]) / 1e9
@@ -79,6 +104,13 @@ class _Track:
         for axis in range(3):
             result[:, axis, 3] = np.interp(wanted_s, known_s, poses[:, axis])
         return result
+
+    def _file_hint(self) -> str:
+        """What to do about a transform that has not changed so far."""
+        poses = np.asarray(self.poses, np.float64)
+        if not self.may_stand or not _are_same(poses, poses[:1]).all():
+            return ""
+        return "; if it is a mount that never moves, give it in a file of transforms (--transforms)"
 
 
 class TransformGraph:
@@ -136,19 +168,26 @@ class TransformGraph:
         """
         wrong: TransformError | None = None
         for item in message.transforms:
-            move, turn = item.transform.translation, item.transform.rotation
             try:
-                pose = _pose(move, turn, f"{item.header.frame_id} <- {item.child_frame_id}")
+                self.add_transform(item, is_static)
             except TransformError as error:
                 wrong = error
-                continue
-            parent, child = bare_frame(item.header.frame_id), bare_frame(item.child_frame_id)
-            if is_static:
-                self.add_static(parent, child, _matrices(np.array([pose]))[0])
-            else:
-                self._add_pose(self._moving, (parent, child), _stamp_ns(item.header), pose)
         if wrong is not None:
             raise wrong
+
+    def add_transform(self, item: Any, is_static: bool) -> None:
+        """A geometry_msgs TransformStamped.
+
+        Raises:
+            TransformError: a rotation that is none.
+        """
+        move, turn = item.transform.translation, item.transform.rotation
+        pose = _pose(move, turn, f"{item.header.frame_id} <- {item.child_frame_id}")
+        parent, child = bare_frame(item.header.frame_id), bare_frame(item.child_frame_id)
+        if is_static:
+            self.add_static(parent, child, _matrices(np.array([pose]))[0])
+        else:
+            self._add_pose(self._moving, (parent, child), _stamp_ns(item.header), pose)
 
     def add_odometry(self, message: Any) -> None:
         """The pose of a nav_msgs Odometry: of its child frame in its header's frame.
@@ -185,10 +224,14 @@ class TransformGraph:
         """Whether the chain between two connected frames changes over time."""
         return bool(self._tracks(target, source))
 
-    def newest_ns(self, target: str, source: str) -> int | None:
-        """Until when the chain between two connected frames is known; None: for ever."""
-        tracks = self._tracks(target, source)
-        return min((track.stamps_ns[-1] for track in tracks), default=None)
+    def wait_ns(self, target: str, source: str, stamp_ns: int) -> int:
+        """How long after a time what is missing of a chain then may come; 0: nothing is missing.
+
+        Two periods of the transform that comes most slowly, at most `LONGEST_WAIT_NS`.
+        """
+        missing = [t for t in self._tracks(target, source) if t.stamps_ns[-1] < stamp_ns]
+        wait_ns = 2 * max((track.period_ns() for track in missing), default=0)
+        return min(wait_ns, LONGEST_WAIT_NS)
 
     def _tracks(self, target: str, source: str) -> list[_Track]:
         steps = itertools.pairwise(self._path(target, source))
@@ -246,7 +289,7 @@ class TransformGraph:
         pose: tuple[float, ...],
     ) -> None:
         is_new = edge not in tracks
-        tracks.setdefault(edge, _Track()).add(stamp_ns, pose)
+        tracks.setdefault(edge, _Track(may_stand=tracks is self._moving)).add(stamp_ns, pose)
         if is_new:
             self._rebuild()
 
@@ -297,6 +340,15 @@ def _pose(move: Any, turn: Any, name: str) -> tuple[float, ...]:
     if not np.isfinite(pose).all() or not any(pose[3:]):
         raise TransformError(f"the transform {name} is {pose}, expected numbers and a rotation")
     return pose
+
+
+def _are_same(poses: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which poses [N, 7] are as the others, [N]; a quaternion and its negative are one rotation."""
+    moved = np.abs(poses[:, :3] - others[:, :3]).max(axis=1)
+    a, b = (q / np.linalg.norm(q, axis=1, keepdims=True) for q in (poses[:, 3:], others[:, 3:]))
+    turned = np.minimum(np.abs(a - b).max(axis=1), np.abs(a + b).max(axis=1))
+    same: NDArray[np.bool_] = (moved < _SAME_POSE) & (turned < _SAME_POSE)
+    return same
 
 
 def _matrices(poses: NDArray[np.float64]) -> Matrices:

@@ -23,6 +23,8 @@ class Projection:
         in_front: how many points are in front of the camera.
         in_image: how many of them fall in the picture.
         hidden: how many of those were removed, being hidden behind nearer ones.
+
+    The robot's own points count in none of them, but hide others.
     """
 
     depth_m: NDArray[np.float32]
@@ -60,8 +62,13 @@ def project_scan(
     camera: Camera,
     transform_camera_lidar: NDArray[np.floating],
     settings: LidarSettings | None = None,
+    is_body: NDArray[np.bool_] | None = None,
 ) -> Projection:
-    """The same as `project_to_depth`, with counts."""
+    """The same as `project_to_depth`, with counts, and without the robot's own body.
+
+    `is_body` [N] says which points are the robot's: they hide what is behind them as others do,
+    and where one of them is the nearest in its pixel, that pixel has no depth.
+    """
     settings = settings or LidarSettings()
     if points.ndim != 2 or points.shape[1] != 3 or transform_camera_lidar.shape != (4, 4):
         raise ValueError(
@@ -70,9 +77,11 @@ def project_scan(
         )
     transform = np.asarray(transform_camera_lidar, np.float64)
     in_camera = np.asarray(points, np.float64) @ transform[:3, :3].T + transform[:3, 3]
+    is_body = np.zeros(len(points), np.bool_) if is_body is None else is_body
     z = in_camera[:, 2]
     with np.errstate(invalid="ignore"):
-        in_camera = in_camera[(z > settings.near_m) & (z <= settings.far_m)]
+        in_range = (z > settings.near_m) & (z <= settings.far_m)
+    in_camera, is_body = in_camera[in_range], is_body[in_range]
     pixels = camera.project(torch.from_numpy(in_camera)).numpy()
     columns, rows = np.floor(pixels + 0.5).T
     with np.errstate(invalid="ignore"):  # NaN: beyond the lens's field of view
@@ -81,12 +90,14 @@ def project_scan(
     flat = rows[inside].astype(np.intp) * camera.width + columns[inside].astype(np.intp)
     nearest = _nearest_in_pixel(z, flat, camera)
     limit = _hiding_depth(nearest, camera, settings).reshape(-1)[flat]
-    is_visible = z <= limit
+    is_other, in_body = ~is_body[inside], is_body[inside]
+    nearest_body = _nearest_in_pixel(z[in_body], flat[in_body], camera).reshape(-1)[flat]
+    is_visible = is_other & (z <= limit) & (z < nearest_body)
     return Projection(
         depth_m=_to_image(z[is_visible], flat[is_visible], camera),
-        in_front=len(in_camera),
-        in_image=len(z),
-        hidden=int(len(z) - is_visible.sum()),
+        in_front=int((~is_body).sum()),
+        in_image=int(is_other.sum()),
+        hidden=int(is_other.sum() - is_visible.sum()),
     )
 
 

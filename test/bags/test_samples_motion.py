@@ -9,6 +9,8 @@ import pytest
 from drive_samples import MS, SECOND, START, samples_of
 
 from dpt_ros.bags.samples import SampleError
+from dpt_ros.bags.scan_placement import Scan, place_scan
+from dpt_ros.bags.transforms import TransformGraph
 
 
 def pose(x, y, yaw):
@@ -101,6 +103,18 @@ def no_occlusion():
     return LidarSettings(occlusion_window_m=0.0)
 
 
+def test_the_robots_own_points_move_along_with_it(recordings):
+    """At 4 m/s, a post seen 0.1 s before the picture is 0.4 m nearer in it; the bumper is not."""
+    graph = TransformGraph()
+    graph.add_static("base_link", "lidar", np.eye(4))
+    for ns in (0, 100 * MS):
+        graph.add_odometry(recordings.odometry(ns, pose(4.0 * ns / SECOND, 0, 0)))
+    points = np.array([[6.0, 0, 0], [0.5, 0, 0]], np.float32)
+    scan = Scan("lidar", 0, points, np.zeros(2, np.int64))
+    placed = place_scan(scan, graph, "base_link", 100 * MS, "odom", np.array([False, True]))
+    np.testing.assert_allclose(placed, [[5.6, 0, 0], [0.5, 0, 0]], atol=1e-9)
+
+
 def test_motion_without_times_is_undone_as_a_whole_and_warned_of(tmp_path, recordings):
     messages, _, z = turning_robot(recordings, False, "odometry")
     bag = recordings.write_bag(tmp_path / "bag", messages)
@@ -141,3 +155,24 @@ def test_transforms_that_come_late_are_waited_for(tmp_path, recordings):
     bag = recordings.write_bag(tmp_path / "bag", late)
     samples, _ = samples_of(bag, max_gap_s=0.2, lidar=no_occlusion())
     assert depth_near(samples[0].depth_m, pixels) == pytest.approx(z, abs=0.001)
+
+
+def drive_with_slow_mount(recordings, period_ms, late_ms=0):
+    """Forty pictures and scans of 10 Hz; between the two frames the same transform now and then."""
+    messages = recordings.drive([START + i * 100 * MS for i in range(40)], static=False)
+    mount = ("lidar", "camera", np.linalg.inv(recordings.OPTICAL_FROM_LIDAR))
+    for ns in range(START, START + 4000 * MS, period_ms * MS):
+        messages.append(("/tf", ns + late_ms * MS, recordings.transforms(ns, mount)))
+    return messages
+
+
+@pytest.mark.parametrize(("period_ms", "late_ms", "last_ms"), [(1000, 0, 3000), (1200, 98, 3600)])
+def test_a_mount_published_slowly_costs_no_sample(
+    tmp_path, recordings, period_ms, late_ms, last_ms
+):
+    messages = drive_with_slow_mount(recordings, period_ms, late_ms)
+    samples, stream = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    expected = [START + ms * MS for ms in range(0, last_ms + 100, 100)]
+    assert [sample.stamp_ns for sample in samples] == expected
+    assert stream.rejected == {"transform that is not known": 40 - len(expected)}
+    assert "--transforms" in stream.info["examples"]["transform that is not known"]

@@ -73,6 +73,70 @@ def test_one_damaged_stamp_costs_its_own_frame_alone(tmp_path, recordings, topic
     assert topic in stream.info["examples"]["stamp more than a minute from where it should be"]
 
 
+@pytest.mark.parametrize("stamp_s", [2**31 - 1, 0])
+def test_one_damaged_stamp_in_tf_costs_one_transform(tmp_path, recordings, stamp_s):
+    """So many transforms that old ones are forgotten: those before a stamp far ahead are old."""
+    stamps = [START + index * 100 * MS for index in range(12)]
+    messages = recordings.drive(stamps, static=False)
+    mount = ("lidar", "camera", np.linalg.inv(recordings.OPTICAL_FROM_LIDAR))
+    robot = ("odom", "lidar", np.eye(4))
+    for ns in range(START, START + 1200 * MS, 10 * MS):
+        messages.append(("/tf", ns, recordings.transforms(ns, mount, robot)))
+    messages[36 + 20][2].transforms[1].header.stamp.sec = stamp_s
+    samples, stream = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    assert [sample.stamp_ns for sample in samples] == stamps
+    reason = "stamp more than a minute from where it should be"
+    assert stream.rejected == {reason: 1}
+    assert "/tf odom <- lidar: " in stream.info["examples"][reason]
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_transforms_of_another_clock_are_believed(tmp_path, recordings, count):
+    """Recorded with simulated time: all stamps are far from the time of recording."""
+    stamps = [5_000 * MS + index * 100 * MS for index in range(count)]
+    mount = ("lidar", "camera", np.linalg.inv(recordings.OPTICAL_FROM_LIDAR))
+    messages = [*recordings.drive(stamps, static=False)]
+    messages += [("/tf", ns, recordings.transforms(ns, mount)) for ns in stamps]
+    messages = [(topic, ns + START, message) for topic, ns, message in messages]
+    samples, stream = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    assert [sample.stamp_ns for sample in samples] == stamps
+    assert stream.rejected == {}
+
+
+@pytest.mark.parametrize(
+    ("topic", "stamp_s", "match"),
+    [
+        ("/camera/image_raw", 0, "the stamps of /camera/image_raw are 0"),
+        ("/points", 17, "the stamps of /points are of another clock than the recording's"),
+    ],
+)
+def test_stamps_that_no_gap_could_span_name_their_topic(
+    tmp_path, recordings, topic, stamp_s, match
+):
+    messages = recordings.drive([START + index * 100 * MS for index in range(12)])
+    for name, _, message in messages:
+        if name == topic:
+            message.header.stamp.sec = stamp_s
+            message.header.stamp.nanosec = message.header.stamp.nanosec if stamp_s else 0
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    with pytest.raises(
+        SampleError, match=rf"{match}; let the driver fill in header\.stamp"
+    ) as told:
+        samples_of(bag)
+    assert "--max-gap-s" not in str(told.value)
+
+
+def test_stamps_of_two_other_clocks_are_told(tmp_path, recordings):
+    messages = recordings.drive([START + index * 100 * MS for index in range(12)])
+    for name, _, message in messages:
+        if name in ("/points", "/camera/image_raw"):
+            message.header.stamp.sec -= 3600 if name == "/points" else 7200
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    match = "the stamps of /camera/image_raw and /points are of different clocks"
+    with pytest.raises(SampleError, match=match):
+        samples_of(bag)
+
+
 def test_pictures_of_one_stamp_give_one_sample(tmp_path, recordings):
     messages = recordings.drive([STAMPS[0]] * 3)
     for index, (topic, _, message) in enumerate(messages):

@@ -32,6 +32,28 @@ def test_the_body_is_masked_by_a_box_and_a_polygon(drive):
     np.testing.assert_array_equal(polygon.depth_m[:12], whole[:12])
 
 
+def test_a_masked_body_hides_what_is_behind_it(tmp_path, recordings):
+    """A plate 1 m ahead, before the wall at 5 m: 0.2 m to each side are 5 px of the picture."""
+    y, z = (part.ravel() for part in np.meshgrid(*[np.linspace(-0.2, 0.2, 21)] * 2))
+    plate = np.stack([np.ones_like(y), y, z], axis=1)
+    wall = recordings.wall(5.0, step_rad=0.02)
+    messages = [
+        (t, ns, recordings.cloud(ns, np.concatenate([wall, plate])) if t == "/points" else m)
+        for t, ns, m in recordings.drive(STAMPS)
+    ]
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    (whole, *_), without_box = samples_of(bag)
+    (sample, *_), stream = samples_of(bag, body_box="lidar 0.9 1.1 -0.3 0.3 -0.3 0.3")
+    of_plate = whole.depth_m == 1.0
+    assert of_plate[7:17, 11:21].all()
+    assert not np.isfinite(sample.depth_m[of_plate]).any()
+    np.testing.assert_array_equal(sample.depth_m[~of_plate], whole.depth_m[~of_plate])
+    points, before = stream.tally.points, without_box.tally.points
+    assert points["body"] == 4 * len(plate)
+    assert points["in_picture"] == before["in_picture"] - points["body"]
+    assert points["hidden"] == before["hidden"] > 0
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "match"),
     [

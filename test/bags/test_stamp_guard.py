@@ -55,7 +55,9 @@ def test_time_that_runs_slower_than_the_recording_passes():
 
 
 def test_the_only_message_of_a_topic_passes():
-    assert passing([17])[0] == [17]
+    found, guard = passing([17])
+    assert found == [17]
+    assert guard.newest_ns == {"/points": 17 * S} and guard.distance_ns == {"/points": -983 * S}
 
 
 def test_topics_are_judged_each_by_itself():

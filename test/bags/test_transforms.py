@@ -38,7 +38,7 @@ def test_chains_both_ways():
     )
     np.testing.assert_allclose(graph.lookup("lidar", "lidar", at(0))[0], np.eye(4))
     assert not graph.is_moving("camera", "lidar")
-    assert graph.newest_ns("camera", "lidar") is None
+    assert graph.wait_ns("camera", "lidar", 5) == 0
 
 
 def test_a_message_means_parent_from_child(recordings):
@@ -63,7 +63,8 @@ def test_moving_transforms_are_interpolated(recordings):
     np.testing.assert_allclose(found[1], pose(2, 4, 1, math.radians(80)), atol=1e-12)
     np.testing.assert_allclose(found[2], pose(z=1), atol=1e-12)
     assert graph.is_moving("odom", "lidar")
-    assert graph.newest_ns("lidar", "odom") == SECOND
+    assert graph.wait_ns("lidar", "odom", SECOND) == 0
+    assert graph.wait_ns("lidar", "odom", SECOND + 1) == 2 * SECOND
 
 
 def test_stamps_since_1970_keep_their_nanoseconds(recordings):
@@ -94,6 +95,61 @@ def test_nothing_is_extrapolated_or_guessed_over_a_break(recordings):
     with pytest.raises(TransformError, match=r"a break of 3\.0 s"):
         graph.lookup("odom", "base", at(3 * SECOND))
     assert graph.lookup("odom", "base", at(5 * SECOND)).shape == (1, 4, 4)
+
+
+def mount(recordings, *poses):
+    """A graph of base <- lidar on /tf, a pose each 1.2 s."""
+    graph = TransformGraph()
+    for index, matrix in enumerate(poses):
+        message = recordings.transforms(index * 1200 * SECOND // 1000, ("base", "lidar", matrix))
+        graph.add_message(message, is_static=False)
+    return graph
+
+
+def test_a_mount_that_comes_slowly_is_held_from_one_pose_to_the_next(recordings):
+    graph = mount(recordings, pose(1, yaw=0.3), pose(1, yaw=0.3), pose(1, yaw=0.3))
+    found = graph.lookup("base", "lidar", at(SECOND // 2, 2 * SECOND))
+    np.testing.assert_allclose(found, [pose(1, yaw=0.3)] * 2, atol=1e-12)
+    with pytest.raises(TransformError, match=r"ends 0\.600 s earlier; if it is a mount .*--transf"):
+        graph.lookup("base", "lidar", at(3 * SECOND))
+
+
+def test_equal_poses_are_not_held_for_as_long_as_an_odometry_may_take_to_begin_anew(recordings):
+    graph = TransformGraph()
+    for stamp_ns in (0, 11 * SECOND):
+        graph.add_message(recordings.transforms(stamp_ns, ("odom", "base", pose())), False)
+    with pytest.raises(TransformError, match=r"break of 11\.0 s .*--transforms"):
+        graph.lookup("odom", "base", at(SECOND))
+
+
+@pytest.mark.parametrize("other", [pose(1.001, yaw=0.3), pose(1, yaw=0.301)])
+def test_a_transform_that_moves_is_not_held(recordings, other):
+    """A millimetre, or a milliradian, is movement."""
+    graph = mount(recordings, pose(1, yaw=0.3), other)
+    with pytest.raises(TransformError, match=r"break of 1\.2 s around the sample$"):
+        graph.lookup("base", "lidar", at(SECOND // 2))
+    with pytest.raises(TransformError, match=r"earlier$"):
+        graph.lookup("base", "lidar", at(2 * SECOND))
+
+
+def test_a_quaternion_and_its_negative_are_one_rotation(recordings):
+    graph = TransformGraph()
+    for index, sign in enumerate((1, -1)):
+        message = recordings.transforms(index * 2 * SECOND, ("base", "lidar", pose(1, yaw=0.3)))
+        turn = message.transforms[0].transform.rotation
+        turn.x, turn.y, turn.z, turn.w = (sign * v for v in (turn.x, turn.y, turn.z, turn.w))
+        graph.add_message(message, is_static=False)
+    found = graph.lookup("base", "lidar", at(SECOND))[0]
+    np.testing.assert_allclose(found, pose(1, yaw=0.3), atol=1e-12)
+
+
+def test_slow_transforms_are_waited_for_two_periods_and_three_seconds_at_most(recordings):
+    graph = mount(recordings, pose(1))
+    assert graph.wait_ns("base", "lidar", 1) == 3 * SECOND  # of one pose there is no period
+    graph = mount(recordings, pose(1), pose(1))
+    assert graph.wait_ns("base", "lidar", 2 * SECOND) == 2 * 1_200_000_000
+    graph.add_message(recordings.transforms(9 * SECOND, ("base", "lidar", pose(1))), False)
+    assert graph.wait_ns("base", "lidar", 10 * SECOND) == 3 * SECOND
 
 
 def test_old_poses_are_forgotten(recordings):

@@ -163,6 +163,30 @@ def test_the_window_has_a_largest_size():
     assert int(np.isnan(depth_m[20]).sum()) == 6
 
 
+def test_the_robots_own_points_hide_what_is_behind_them_and_give_no_depth():
+    """The body at 2 m hides a wall at 30 m for 5 px around it, its own pixel included."""
+    camera = Camera(101, 41, 100.0, 100.0, 50.0, 20.0)
+    settings = LidarSettings(occlusion_window_m=0.1, occlusion_window_max_px=50)
+    wall = np.stack([(np.arange(101) - 50) * 0.3, np.zeros(101), np.full(101, 30.0)], 1)
+    scan = np.concatenate([wall, [[0.0, 0.0, 2.0]]])
+    is_body = np.arange(102) == 101
+    projection = project_scan(scan, camera, IDENTITY, settings, is_body)
+    gone = np.nonzero(np.isnan(projection.depth_m[20]))[0].tolist()
+    assert gone == list(range(45, 56))
+    np.testing.assert_array_equal(np.delete(projection.depth_m[20], gone), 30.0)
+    assert (projection.in_front, projection.in_image, projection.hidden) == (101, 101, 11)
+
+
+@pytest.mark.parametrize(("other_m", "expected"), [(1.9, {(7, 9): 1.9}), (2.0, {}), (2.1, {})])
+def test_where_the_body_is_nearest_in_its_pixel_there_is_no_depth(other_m, expected):
+    """Whatever the step: 2.1 m is not far enough behind 2 m to be hidden."""
+    points = np.array([[0.0, 0.0, 2.0], [0.0, 0.0, other_m]])
+    is_body = np.array([True, False])
+    projection = project_scan(points, CAMERA, IDENTITY, None, is_body)
+    assert known(projection.depth_m) == pytest.approx(expected)
+    assert (projection.in_image, projection.hidden) == (1, int(not expected))
+
+
 def test_a_floor_seen_from_a_low_robot_stays_whole():
     """Rows of a floor 0.5 m below the camera, down to 1 m: nothing of it is behind anything."""
     camera = Camera(640, 480, 457.0, 457.0, 319.5, 239.5)
