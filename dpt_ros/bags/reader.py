@@ -2,7 +2,8 @@
 
 Wraps rosbags' AnyReader: mcap and sqlite3, compressed or not, with or without the message
 definitions inside. What it adds: errors that say what to do, a folder whose metadata.yaml is
-missing, mcap files that were cut off or damaged, and stamps from the messages' own headers.
+missing, mcap files that were cut off or damaged, sqlite3 files that were not closed, and stamps
+from the messages' own headers.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from dpt_ros.bags.cut_off import WholePartPath, is_cut_off
 from dpt_ros.bags.mcap_scan import McapScan, scan_mcap
+from dpt_ros.bags.sqlite_files import SqliteFileError, SqliteFiles
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
@@ -80,6 +82,7 @@ class BagReader:
     Of mcap files that were cut off or damaged, what is whole is read: a damaged chunk costs its own
     messages. `damage` says what is known to be lost. Of a recording that was cut off, `is_cut_off`
     and the log tell it on entering; of one that is damaged, a BagError once all else was read.
+    Sqlite3 files that were not closed are merged with the log beside them, in a temporary copy.
 
     Args:
         path: the recording's folder, or a single .mcap or .db3 file.
@@ -94,26 +97,37 @@ class BagReader:
         self.is_cut_off = False
         self.damage = ""
         self._stack = ExitStack()
+        self._sqlite = SqliteFiles(self._stack)
         self._reader: AnyReader | None = None
         self._is_looked_through = False
 
     def __enter__(self) -> BagReader:
-        storage: Any = _storage_path(self.path)
+        try:
+            self._reader = self._opened()
+        except BaseException as error:
+            self._stack.close()
+            if isinstance(error, SqliteFileError):
+                raise BagError(str(error)) from error
+            raise
+        return self
+
+    def _opened(self) -> AnyReader:
+        storage = _storage_path(self.path)
+        self._sqlite = SqliteFiles(self._stack)
         self.is_cut_off, self.damage, self._is_looked_through = False, "", False
         self.is_cut_off = any(is_cut_off(file) for file in _mcap_files(storage))
         reader: AnyReader | None
         if self.is_cut_off:
             reader = self._open_whole_part()
         else:
+            paths = self._sqlite.of_recording(storage)
             try:
-                reader = self._open([storage])
+                reader = self._open(paths)
             except Exception as error:  # damaged files make the parsers below raise anything
                 reader = self._open_whole_part(error)
                 if reader is None:
-                    self._stack.close()
                     raise _damaged(self.path, error) from error
         if reader is None or reader.message_count == 0:
-            self._stack.close()
             if self.damage:
                 raise _damaged(self.path, ValueError(f"nothing of it is whole: {self.damage}"))
             raise BagError(
@@ -121,8 +135,7 @@ class BagReader:
             )
         if self.is_cut_off:
             _LOG.warning("%s: what is whole of it is read", self.damage)
-        self._reader = reader
-        return self
+        return reader
 
     def __exit__(
         self,
@@ -286,7 +299,7 @@ class BagReader:
                 lost = f": lost are {scan.damage}" if scan.damage else ""
                 told.append(f"{file} is {'cut off' if is_short else 'damaged'}{lost}")
             is_whole = file.suffix != ".mcap" or not (error or scan.damage or is_short)
-            paths.append(file if is_whole else WholePartPath(file, scan))
+            paths.append(self._sqlite.of_file(file) if is_whole else WholePartPath(file, scan))
         if not told and error is not None:
             told.append(f"{self.path} is damaged ({error})")
         if not told or not paths:
@@ -310,7 +323,7 @@ def _storage_path(path: Path) -> Path:
             f"there is no recording at {path}: give a rosbag2 folder, .mcap or .db3 file"
         )
     if path.is_file():
-        if path.suffix == ".bag":
+        if path.suffix.lower() == ".bag":
             raise BagError(f"{path} is a ROS 1 bag: convert it with `rosbags-convert`")
         if path.suffix not in _STORAGE_SUFFIXES:
             raise BagError(
@@ -324,7 +337,9 @@ def _storage_path(path: Path) -> Path:
     if len(files) == 1:
         return files[0]
     remedy = "write its metadata with `ros2 bag reindex`, or give one of the files"
-    if not files:
+    if not files and any(file.suffix == ".bag" for file in path.iterdir()):
+        remedy = "convert the ROS 1 bag in it with `rosbags-convert`"
+    elif not files:
         remedy = "give a folder as `ros2 bag record` writes it, or an .mcap or .db3 file"
     raise BagError(
         f"{path} has no metadata.yaml and {len(files)} storage files, expected a rosbag2 recording:"

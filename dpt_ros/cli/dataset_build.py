@@ -6,7 +6,8 @@ import argparse
 import errno
 import sys
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.cli.dataset_show import print_source, write_json
     from dpt_ros.cli.options import folder, read_settings, writable
 
+    if options.transforms:
+        options.transforms = str(Path(options.transforms).expanduser())
     settings = read_settings(options, SampleSettings)
     out = folder("out", options.out)
     with DatasetWriter(out, dense=False, options=dataset_options(settings)) as writer:
@@ -111,7 +114,8 @@ def _outcomes(jobs: list[_Job], processes: int) -> Iterator[_Outcome]:
     with tqdm(total=0, unit="scan", file=sys.stderr, disable=not jobs) as bar:
 
         def show() -> None:
-            bar.total, bar.n = total.value, done.value
+            # Without their locks: a process that was killed may have taken one with it.
+            bar.total, bar.n = total.get_obj().value, done.get_obj().value
             bar.refresh()
 
         if processes <= 1:
@@ -121,14 +125,34 @@ def _outcomes(jobs: list[_Job], processes: int) -> Iterator[_Outcome]:
             show()
             return
         with ProcessPoolExecutor(processes, context, _start, (done, total)) as pool:
-            pending = {pool.submit(_build, job) for job in jobs}
+            pending: dict[Future[_Outcome], str] = {}
             try:
+                for job in jobs:
+                    pending[_submit(pool, job)] = job.recording.name
                 while pending:
-                    ready, pending = wait(pending, _POLL_S, FIRST_COMPLETED)
+                    ready, _ = wait(pending, _POLL_S, FIRST_COMPLETED)
                     show()
-                    yield from (future.result() for future in ready)
+                    yield from (_outcome(future, pending.pop(future)) for future in ready)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, job: _Job) -> Future[_Outcome]:
+    try:
+        return pool.submit(_build, job)
+    except BrokenProcessPool as error:  # one that runs was killed before all were submitted
+        failed: Future[_Outcome] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _outcome(future: Future[_Outcome], name: str) -> _Outcome:
+    """What came of a source; a process that is killed ends all that are not finished."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        why = "a process was killed before this bag was finished (out of memory?)"
+        return _Outcome(name, error=f"{why}: the same command goes on; give it fewer --jobs")
 
 
 class _Shown(_Progress):

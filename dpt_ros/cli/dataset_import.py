@@ -20,17 +20,19 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.bags.dataset import DatasetWriter
     from dpt_ros.bags.importers.foreign import ForeignDataError, import_source
     from dpt_ros.cli.dataset_show import print_source, write_json
-    from dpt_ros.cli.options import folder
+    from dpt_ros.cli.options import folder, writable
 
     _refuse_options_of_the_other(options)
-    folder("out", options.out)
+    out = folder("out", options.out)
     sources, made_with = _kitti(options) if options.kitti else _folders(options)
     built: dict[str, Any] = {}
     failed: dict[str, str] = {}
     with (
-        DatasetWriter(options.out, dense=options.dense, options=made_with) as writer,
+        DatasetWriter(out, dense=options.dense, options=made_with) as writer,
         tqdm(total=sum(source.total for source in sources), unit="picture", file=sys.stderr) as bar,
     ):
+        if options.json:  # it may lie in the data set's folder, which is there now
+            options.json = writable("json", options.json)
         finished = writer.sources
         done = {source.name: finished[source.name] for source in sources if source.name in finished}
         before = 0
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     for name, reason in failed.items():
         print(f"{name}: failed: {reason}", file=sys.stderr)
     samples = sum(info["samples"] for info in built.values())
-    print(f"{samples} samples of {len(built)} sources -> {options.out}")
+    print(f"{samples} samples of {len(built)} sources -> {out}")
     if options.json:
         result = {"built": built, "finished_before": [*done], "failed": failed, "samples": samples}
         write_json(Path(options.json), result)
@@ -119,7 +121,7 @@ def _folders(options: argparse.Namespace) -> tuple[list[ForeignSource], dict[str
         find_folder(
             folder, camera, options.depth_scale, options.images, options.depth, options.min_points
         )
-        for folder in options.folder
+        for folder in (Path(text).expanduser() for text in options.folder)
     ]
     names = [source.name for source in sources]
     if len(set(names)) < len(names):

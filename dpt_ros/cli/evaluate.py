@@ -140,14 +140,16 @@ def run(options: argparse.Namespace) -> int:
         warnings,
         write_results,
     )
-    from dpt_ros.cli.options import read_settings
+    from dpt_ros.cli.options import folder, read_settings
     from dpt_ros.evaluation.run import evaluate
 
     plan = _plan(options)
-    out = Path(options.out)
+    out = folder("out", options.out)
     check_folder(out, options.force)
     check_files(out, options)
-    keep = Path(options.keep) if options.keep else out / "kept"
+    keep = folder("keep", options.keep) if options.keep else out / "kept"
+    if options.transforms:
+        options.transforms = str(Path(options.transforms).expanduser())
     settings = read_settings(options, SampleSettings)
     recordings = [open_input(Path(path), settings, keep, _progress) for path in options.inputs]
     models = _models(options, keep)
@@ -214,7 +216,7 @@ def _models(options: argparse.Namespace, keep: Path) -> list[EvaluatedModel]:
         calibration = calibrations[index]
         models.append(NetworkModel(identity, inference, labels[index], calibration, keep))
     if options.baseline:
-        models.append(BaselineModel(Dataset(options.baseline), keep, _progress))
+        models.append(BaselineModel(Dataset(Path(options.baseline).expanduser()), keep, _progress))
     return models
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 BAG_SUFFIXES = (".mcap", ".db3")
+_ROS_1_SUFFIX = ".bag"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class Source:
     def _kind(self) -> str:
         if self.path.is_dir():
             return "bag" if _is_bag_folder(self.path) else "folder"
-        if self.path.suffix.lower() in BAG_SUFFIXES:
-            return "bag"
+        if self.path.suffix.lower() in (*BAG_SUFFIXES, _ROS_1_SUFFIX):
+            return "bag"  # its reader says what to do with one of ROS 1
         return "picture" if self.path.suffix.lower() in PICTURE_SUFFIXES else "video"
 
     def _picture_files(self) -> list[Path]:
@@ -95,6 +96,11 @@ class Source:
         files = [path for path in named if path.is_file()]
         self._no_files = [_why_no_file(path) for path in named if not path.is_file()]
         if not files:
+            if old := sorted(self.path.glob(f"*{_ROS_1_SUFFIX}")):
+                raise ValueError(
+                    f"{self.path}: holds ROS 1 bags ({old[0].name}): convert one with "
+                    "`rosbags-convert`, and give what that writes"
+                )
             raise ValueError(
                 f"{self.path}: holds no picture ({', '.join(PICTURE_SUFFIXES)}) and no rosbag2 "
                 "(metadata.yaml, .mcap, .db3)"
@@ -281,6 +287,7 @@ def read_camera_file(path: str | Path) -> types.SimpleNamespace:
         ConfigError: the file can't be read.
         ValueError: a key is missing or has the wrong number of values.
     """
+    path = Path(path).expanduser()
     values = load_yaml(path)
 
     def matrix(key: str, count: int) -> list[float]:
@@ -318,9 +325,10 @@ def read_camera_file(path: str | Path) -> types.SimpleNamespace:
 
 
 def _is_bag_folder(folder: Path) -> bool:
-    return (folder / "metadata.yaml").is_file() or any(
-        path.suffix in BAG_SUFFIXES for path in folder.iterdir()
-    )
+    if any(path.suffix in BAG_SUFFIXES for path in folder.iterdir()):
+        return True
+    metadata = folder / "metadata.yaml"  # a name that others use, too
+    return metadata.is_file() and b"rosbag2_bagfile_information" in metadata.read_bytes()
 
 
 def _open_video(path: Path) -> cv2.VideoCapture:

@@ -285,6 +285,7 @@ def test_ros1_bag(tmp_path):
     path = tmp_path / "old.bag"
     path.write_bytes(b"#ROSBAG V2.0\n")
     check_refused(path, "ROS 1 bag: convert it with `rosbags-convert`")
+    check_refused(tmp_path, "convert the ROS 1 bag in it with `rosbags-convert`")
 
 
 def test_bag_without_messages(tmp_path, plugin):

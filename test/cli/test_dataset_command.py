@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
+import os
+import signal
 import struct
+import time
 from pathlib import Path
 
 import cv2
@@ -11,6 +15,7 @@ import pytest
 
 from dpt_ros.bags.dataset import Dataset, DatasetWriter
 from dpt_ros.bags.importers.foreign import read_rgb
+from dpt_ros.cli import dataset_build
 from dpt_ros.cli.main import main
 
 SECOND = 1_000_000_000
@@ -118,6 +123,32 @@ def test_a_bag_that_fails_leaves_the_others(bags, tmp_path, capsys):
     assert build(out, *bags) == 1
     assert "drive_1: failed:" in capsys.readouterr().err
     assert set(Dataset(out).sources) == {"drive_2"}
+
+
+@pytest.mark.parametrize("when", ["submit", "wait"])
+def test_a_killed_process_is_told_and_the_rest_is_too(bags, tmp_path, monkeypatch, capsys, when):
+    """As the system does when memory runs out: at once, or while bags are read."""
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    owner = dataset_build if when == "wait" else dataset_build.ProcessPoolExecutor
+    original = getattr(owner, when)
+
+    def kill_first(*args):
+        for process in multiprocessing.active_children()[:1]:
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            time.sleep(0.5)  # until the pool has seen it
+        return original(*args)
+
+    monkeypatch.setattr(owner, when, kill_first)
+    assert build(out, *bags, more=["--jobs", "2", "--json", str(report)]) == 1
+    monkeypatch.undo()
+    said = capsys.readouterr()
+    for name in ("drive_1", "drive_2"):
+        assert f"{name}: failed: a process was killed before this bag was finished" in said.err
+    assert "fewer --jobs" in said.err and "0 samples of 0 bags" in said.out
+    assert set(json.loads(report.read_text())["failed"]) == {"drive_1", "drive_2"}
+    assert build(out, *bags) == 0
+    assert len(Dataset(out)) == 6
 
 
 def test_a_wrong_topic_lists_the_right_ones(bags, tmp_path, capsys):

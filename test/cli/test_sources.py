@@ -101,6 +101,9 @@ def test_a_video_that_was_cut_off_says_so(tmp_path):
     [
         ("x.mp4", b"no video", "is not a video that OpenCV can open"),
         ("folder/readme.txt", b"", "holds no picture"),
+        ("folder/metadata.yaml", b"author: me\n", "holds no picture"),
+        ("x.bag", b"#ROSBAG V2.0\n", "is a ROS 1 bag: convert it with `rosbags-convert`"),
+        ("folder/x.bag", b"#ROSBAG V2.0\n", r"holds ROS 1 bags \(x.bag\): .*`rosbags-convert`"),
     ],
 )
 def test_what_cannot_be_used_says_what_was_expected(tmp_path, name, content, message):
@@ -108,7 +111,16 @@ def test_what_cannot_be_used_says_what_was_expected(tmp_path, name, content, mes
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        list(Source(path if path.suffix == ".mp4" else path.parent))
+        list(Source(path.parent if path.parent != tmp_path else path))
+
+
+def test_a_folder_of_pictures_may_hold_a_metadata_file_of_something_else(tmp_path, rgb):
+    write(tmp_path / "a.png", rgb)
+    (tmp_path / "metadata.yaml").write_text("author: me\n")
+    source = Source(tmp_path)
+    assert source.kind == "folder" and [picture.name for picture in source] == ["a"]
+    (tmp_path / "metadata.yaml").write_text("rosbag2_bagfile_information:\n  version: 9\n")
+    assert Source(tmp_path).kind == "bag"
 
 
 def test_a_missing_path_is_named(tmp_path):
