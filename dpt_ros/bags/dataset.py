@@ -80,6 +80,11 @@ class Dataset:
         self._lines = dict(sorted(read_lines(self.folder, self._manifest)))
         self.records: list[SampleRecord] = [record_of(line) for line in self._lines.values()]
 
+    @functools.cached_property
+    def name(self) -> str:
+        """The folder's name, also where it was given as "." or by a link."""
+        return self.folder.resolve().name
+
     @property
     def sources(self) -> Mapping[str, Mapping[str, Any]]:
         """What the manifest says of each source: path, counts, what was rejected and why."""
@@ -127,12 +132,11 @@ class Dataset:
                 f"{self.folder}: {record.id} has a picture of {bgr.shape[:2]} and depth "
                 f"{depth_m.dtype} {depth_m.shape}, expected float32 and {size}: build it again"
             )
-        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         return Sample(
             id=record.id,
             source=record.source,
             stamp_ns=record.stamp_ns,
-            rgb=np.asarray(rgb, np.uint8),
+            rgb=np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8),
             depth_m=depth_m,
             camera=record.camera,
             gap_ns=record.gap_ns,
@@ -352,8 +356,7 @@ class DatasetWriter:
         return self.folder / _PARTS / f"{name}.jsonl"
 
     def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        text = json.dumps(manifest, indent=1)
-        write_atomically(self.folder / MANIFEST, text.encode())
+        write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1).encode())
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -379,9 +382,8 @@ def refuse_other_options(source: str, info: Mapping[str, Any], options: Mapping[
         DatasetError: they differ.
     """
     before = info.get("options", {})
-    shared = set(before) & set(options)
-    there = {name: before[name] for name in shared}
-    wanted = {name: json.loads(json.dumps(options[name])) for name in shared}
+    wanted = {name: json.loads(json.dumps(options[name])) for name in options if name in before}
+    there = {name: before[name] for name in wanted}
     if there != wanted:
         raise DatasetError(
             f"{source} is finished already, with {_difference('options', there, wanted)}: name "

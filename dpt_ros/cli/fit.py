@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,7 +35,6 @@ _WHAT_IS_OURS = {
     "json": ("result of a fit", rb'\A\s*\{\s*"scale"'),
 }
 """What each option's file is, and what in its head an earlier one is known by."""
-_HEAD_BYTES = 4096
 
 
 def add_parser(subparsers: Any) -> None:
@@ -114,27 +112,15 @@ def _check_files(paths: Mapping[str, str]) -> None:
         ValueError: two of them are one file.
         FileExistsError: something else is there.
     """
+    from dpt_ros.cli.options import replaceable
+
     for (first, path), (second, other) in itertools.combinations(paths.items(), 2):
         if Path(path).resolve() == Path(other).resolve():
             raise ValueError(
                 f"--{first} and --{second} are one file, {path}: name another one for --{second}"
             )
     for option, path in paths.items():
-        what, known_by = _WHAT_IS_OURS[option]
-        if Path(path).exists() and not _is_known_by(Path(path), known_by):
-            raise FileExistsError(
-                f"--{option} {path}: is there and is no {what}, and would be lost; name another "
-                "file, or remove it first"
-            )
-
-
-def _is_known_by(path: Path, pattern: bytes) -> bool:
-    """Whether a file's head has the pattern, or the file is empty."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    return not head or re.search(pattern, head, re.MULTILINE) is not None
+        replaceable(option, path, *_WHAT_IS_OURS[option])
 
 
 def _progress(frames: Iterable[Any]) -> Iterable[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from dpt_ros.config import Setting
 
 Config = TypeVar("Config")
+
+_HEAD_BYTES = 4096
 
 
 def add_settings(
@@ -170,3 +173,31 @@ def writable(option: str, text: str) -> str:
             "another folder"
         ) from error
     return str(path)
+
+
+def replaceable(option: str, text: str, what: str, known_by: bytes) -> None:
+    """Let a result overwrite an earlier one, and nothing else.
+
+    Args:
+        option: its name without dashes, for the message.
+        text: the result's path.
+        what: what the result is, for the message.
+        known_by: see `is_known_by`.
+
+    Raises:
+        FileExistsError: something else is there.
+    """
+    if Path(text).exists() and not is_known_by(Path(text), known_by):
+        raise FileExistsError(
+            f"--{option} {text}: is there and is no {what}, and would be lost; name another "
+            "file, or remove it first"
+        )
+
+
+def is_known_by(path: Path, pattern: bytes) -> bool:
+    """Whether a file's head has the pattern, or the file is empty."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    return not head or re.search(pattern, head, re.MULTILINE) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 _EXAMPLE = """examples:
@@ -17,6 +18,9 @@ A run that was killed goes on where it was: give the same command again. Its fol
   report.html         the result beside the untouched model, with curves
   result.json         the same as numbers
   checkpoints/        the last two states; tensorboard/ the curves"""
+
+_KNOWN_BY = rb'\A\s*\{\s*"format": *"dpt_ros/training/'
+"""What the head of a run's result, and of its run.json, is known by."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -55,20 +59,21 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and say what came of it; returns 0."""
-    from pathlib import Path
-
-    from dpt_ros.cli.options import read_settings, writable
+    from dpt_ros.cli.options import folder, read_settings, writable
     from dpt_ros.training.run import command_line, train
     from dpt_ros.training.settings import TrainSettings
     from dpt_ros.training.state import write_json
 
+    settings = read_settings(options, TrainSettings)
+    out = folder("out", options.out)
     if options.json:
         options.json = writable("json", options.json)
+        _check_json(options.json, out)
     result = train(
         options.datasets,
         options.init,
-        options.out,
-        read_settings(options, TrainSettings),
+        out,
+        settings,
         model_name=options.model,
         name=options.name,
         command=command_line(),
@@ -76,5 +81,27 @@ def run(options: argparse.Namespace) -> int:
     if result:  # in a process of several, only the main one has it
         if options.json:
             write_json(Path(options.json), result)
-        print(f"weights -> {Path(options.out) / 'model.safetensors'}")
+        weights = out / "model.safetensors"
+        if weights.is_file():  # a complete run is not run again, whatever became of its files
+            print(f"weights -> {weights}")
     return 0
+
+
+def _check_json(path: str, out: Path) -> None:
+    """Refuse a place for the result where something else would be lost.
+
+    Raises:
+        ValueError: it lies in the folder of a run, and is not this run's own result.
+        FileExistsError: something that is no result is there.
+    """
+    from dpt_ros.cli.options import is_known_by, replaceable
+
+    place, run_folder = Path(path).resolve(), out.resolve()
+    is_of_run = run_folder in (place, *place.parents)
+    is_of_run |= is_known_by(place.with_name("run.json"), _KNOWN_BY)
+    if is_of_run and place != run_folder / "result.json":
+        raise ValueError(
+            f"--json {path}: lies in the folder of a run, whose files are its own; name a file "
+            "elsewhere"
+        )
+    replaceable("json", path, "result of a training", _KNOWN_BY)

@@ -45,10 +45,11 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         for side in ("width", "height"):
-            if self.multiple_of < 1 or getattr(self, side) % self.multiple_of:
+            pixels = getattr(self, side)
+            if self.multiple_of < 1 or pixels < 1 or pixels % self.multiple_of:
                 raise ConfigError(
-                    f"input.{side}: got {getattr(self, side)}, expected a multiple of "
-                    f"input.multiple_of = {self.multiple_of}"
+                    f"input.{side}: got {pixels}, expected a multiple of input.multiple_of = "
+                    f"{self.multiple_of}, above 0"
                 )
         if not all(value > 0.0 for value in self.std):
             raise ConfigError(f"input.std: got {list(self.std)}, expected values above 0")

@@ -77,6 +77,7 @@ class Trainer:
         self._model: nn.Module
         self._model, self._optimizer = accelerator.prepare(model, make_optimizer(model, settings))
         self._processes, self._rank = accelerator.num_processes, accelerator.process_index
+        self._without_truth_in_row = 0
         self.progress = Progress()
 
     def run(self, monitor: Monitor | None = None) -> DPT:
@@ -89,8 +90,9 @@ class Trainer:
             the network with its result: averaged weights, or the best of them with `patience`.
 
         Raises:
-            TrainingError: too many steps without a finite loss or gradient, a checkpoint that
-                cannot be written or read, or processes that found different ones.
+            TrainingError: too many steps in a row without truth or without a finite loss or
+                gradient, no step at all that changed the weights, a checkpoint that cannot be
+                written or read, or processes that found different ones.
         """
         self._resume()
         batches = self._batches()
@@ -106,6 +108,7 @@ class Trainer:
             if monitor is not None and self._accelerator.is_main_process:
                 monitor(self.progress)
             self._save_if_due()
+        self._require_learned()
         return self._result()
 
     def _batches(self) -> Iterator[TrainingBatch]:
@@ -123,17 +126,13 @@ class Trainer:
     def _step(self, parts: Sequence[TrainingBatch]) -> None:
         """One optimiser step, or none where the batch has no truth or no finite loss."""
         self._note_unreadable(parts)
-        minimum = self._settings.minimum_points
-        chosen = [part.select(part.usable(minimum)) for part in parts]
+        chosen = [part.select(part.usable(self._settings.minimum_points)) for part in parts]
         own_count = torch.tensor(float(sum(len(part.keys) for part in chosen)))
         count = int(sum_over_processes(self._accelerator, own_count))
         if count == 0:
-            self.progress.without_truth += 1
-            _log.warning(
-                "step %d skipped: no picture has %d pixels with truth: %s",
-                *(self.progress.step, minimum, self._names(parts)),
-            )
+            self._skip_without_truth(parts)
             return
+        self._without_truth_in_row = 0
         share = learning_rate_share(
             self.progress.step, self._steps, self._settings.warmup_steps, self._settings.final_lr
         )
@@ -196,6 +195,21 @@ class Trainer:
         # now and then is how it finds its factor.
         self._optimizer.step()
         return is_finite
+
+    def _skip_without_truth(self, parts: Sequence[TrainingBatch]) -> None:
+        progress, minimum = self.progress, self._settings.minimum_points
+        progress.without_truth += 1
+        self._without_truth_in_row += 1
+        _log.warning(
+            "step %d skipped: no picture has %d pixels with truth: %s",
+            *(progress.step, minimum, self._names(parts)),
+        )
+        if self._without_truth_in_row >= self._settings.bad_steps:
+            raise TrainingError(
+                f"no picture had {minimum} pixels with truth in {self._without_truth_in_row} steps "
+                f"in a row, the last at step {progress.step}: lower --minimum-points, or look at "
+                "the data set's overlays"
+            )
 
     def _skip_not_finite(self, parts: Sequence[TrainingBatch], loss: float) -> None:
         progress = self.progress
@@ -262,6 +276,22 @@ class Trainer:
             )
             progress.is_stopped = True
 
+    def _require_learned(self) -> None:
+        """Weights that no step has changed, in this process or before it, are no result."""
+        if int(self._average.n_averaged):
+            return
+        progress = self.progress
+        reasons = {
+            "had no truth": progress.without_truth,
+            "had no finite loss or gradient": progress.not_finite,
+            "overflowed float16": progress.overflowed,
+        }
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+        remedy = "use --mixed-precision no, or look at the data set's overlays"
+        if progress.without_truth:
+            remedy = "lower --minimum-points, or look at the data set's overlays"
+        raise TrainingError(f"none of {progress.step} steps changed the weights: {told}; {remedy}")
+
     def _result(self) -> DPT:
         # Not a copy of the model itself, whose forward pass Accelerate has wrapped.
         model: Any = copy.deepcopy(self._average.module)
@@ -285,6 +315,7 @@ class Trainer:
         scaler = self._accelerator.scaler
         return {
             "progress": dataclasses.asdict(self.progress),
+            "without_truth_in_row": self._without_truth_in_row,
             "model": self._plain_model.state_dict(),
             "average": self._average.state_dict(),
             "best": self._best,
@@ -300,6 +331,8 @@ class Trainer:
         if state is None:
             return
         self.progress = Progress(**state["progress"])
+        # Checkpoints of earlier versions have none.
+        self._without_truth_in_row = state.get("without_truth_in_row", 0)
         self._plain_model.load_state_dict(state["model"])
         self._average.load_state_dict(state["average"])
         self._best = state["best"]

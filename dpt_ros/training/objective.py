@@ -8,6 +8,7 @@ import warnings
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpt_ros.config import ConfigError
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.training.losses import (
     MIN_PAIR_DENSITY,
@@ -35,6 +36,27 @@ def resolve_loss(settings: LossSettings, mode: str) -> LossSettings:
     )
 
 
+def check_terms(settings: LossSettings, why_no_gradient: str = "") -> None:
+    """Refuse weights with which there is nothing to minimise.
+
+    Args:
+        settings: from `resolve_loss`.
+        why_no_gradient: why truth switches gradient matching off; "" where it does not.
+
+    Raises:
+        ConfigError: every weight is 0, or all but that of gradient matching, which is off.
+    """
+    if any(weight > 0.0 for weight in (settings.ssi, settings.log, settings.l1)):
+        return
+    if not settings.gradient > 0.0:
+        raise ConfigError("loss: every term has the weight 0; give one of them a positive one")
+    if why_no_gradient:
+        raise ConfigError(
+            f"loss: gradient matching is the only term, and it is off: {why_no_gradient}; give "
+            "--loss.ssi a weight"
+        )
+
+
 class Objective:
     """The weighted sum of the terms, a mean over the pictures of a batch.
 
@@ -43,13 +65,12 @@ class Objective:
         scale_shift: what makes the network's output metric; needed by the log and L1 terms.
 
     Raises:
-        ValueError: a term about metres without scale and shift, or no term at all.
+        ConfigError: no term at all.
+        ValueError: a term about metres without scale and shift.
     """
 
     def __init__(self, settings: LossSettings, scale_shift: ScaleShift | None) -> None:
-        weights = (settings.ssi, settings.gradient, settings.log, settings.l1)
-        if not any(weight > 0.0 for weight in weights):
-            raise ValueError("loss: every term has the weight 0; give one of them a positive one")
+        check_terms(settings)
         if scale_shift is None and (settings.log > 0.0 or settings.l1 > 0.0):
             raise ValueError("loss: the log and l1 terms need a scale and a shift")
         self._settings = settings

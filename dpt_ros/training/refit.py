@@ -52,7 +52,7 @@ def fit_again(
         checkpoint_sha256=sha256,
     )
     made: dict[str, dict[str, Any]] = {}
-    names = [dataset.folder.name for dataset in split.training]
+    names = [dataset.name for dataset in split.training]
     for index, dataset in enumerate(split.training):
         name = names[index] if names.count(names[index]) == 1 else f"{names[index]}_{index}"
         suffix = f"_{name}" if len(split.training) > 1 else ""
@@ -106,7 +106,7 @@ def _with_held_out(
             find_view(predictor, [*dataset.records, *other.records])
         except FitError as error:
             why_not = f"what was held out cannot judge it: {error}"
-            _log.warning("%s: %s", dataset.folder.name, why_not)
+            _log.warning("%s: %s", dataset.name, why_not)
             continue
         own_split = Split([dataset], [other])
         if not is_own:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
 import logging
 import math
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,18 +23,19 @@ from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.model.cards import ModelCard, OutputSpec
 from dpt_ros.model.checkpoints import file_sha256, save_checkpoint
 from dpt_ros.model.input_transform import InputTransform
+from dpt_ros.training.card_text import training_data
 from dpt_ros.training.compare import compare_models
 from dpt_ros.training.loop import Trainer
 from dpt_ros.training.monitor import ProgressMonitor
-from dpt_ros.training.objective import Objective, resolve_loss
+from dpt_ros.training.objective import Objective, check_terms, resolve_loss
 from dpt_ros.training.processes import make_accelerator, require_agreement
 from dpt_ros.training.refit import fit_again
 from dpt_ros.training.report import example_pictures, make_report
-from dpt_ros.training.samples import TrainingSamples, common_crop
-from dpt_ros.training.settings import TrainSettings
+from dpt_ros.training.samples import StepSampler, TrainingSamples, common_crop
+from dpt_ros.training.settings import LossSettings, TrainSettings
 from dpt_ros.training.split import Split, sources_of, split_sources
 from dpt_ros.training.start import Start, load_start, metric_card, start_metres
-from dpt_ros.training.state import Progress, RunFolder, write_json
+from dpt_ros.training.state import Progress, RunFolder, TrainingError, write_json
 from dpt_ros.training.truth_density import TruthDensity, gradient_matching, measure_density
 
 if TYPE_CHECKING:
@@ -77,30 +80,65 @@ def train(
 
     Raises:
         DatasetError, ConfigError, CheckpointError: data sets, settings or weights that do not fit.
-        TrainingError: another run in `out`, or a run that cannot go on.
+        TrainingError: another run or process in `out`, or a run that cannot go on.
         OSError: a file cannot be written.
     """
     _check_name(name)
     accelerator = make_accelerator(settings)
     loaded = [Dataset(folder) for folder in datasets]
     split = split_sources(loaded, settings.validation, settings.seed)
+    if settings.patience and not split.validation:
+        _log.warning("--patience has no effect: nothing is held out")
     start = load_start(init, model_name, settings.size, settings.seed)
     folder = RunFolder(out)
     settings = settings.with_warmup(_steps(split, settings))
-    run = _prepare(accelerator, folder, split, start, settings, init)
-    is_complete = folder.result.exists()
+    run = _prepare(accelerator, split, start, settings, init)
+    with contextlib.ExitStack() as held:
+        if accelerator.is_main_process and not folder.is_complete:
+            held.enter_context(folder.locked())
+        _begin(accelerator, folder, run, start, settings)
+        return _go_on(accelerator, folder, run, start, settings, name=name, command=command)
+
+
+def _go_on(
+    accelerator: Accelerator,
+    folder: RunFolder,
+    run: Run,
+    start: Start,
+    settings: TrainSettings,
+    *,
+    name: str,
+    command: str,
+) -> dict[str, Any]:
+    """Learn what is left to learn, and finish; nothing where the run is complete."""
+    is_complete = folder.is_complete
     has = "a complete run" if is_complete else "no complete run"
     require_agreement(accelerator, folder.path, has)
+    result = _read_result(folder) if folder.result.exists() else {}
+    name = _agreed_name(folder, result, name)
     if is_complete:
         _log.info("%s is complete; nothing to do", folder.path)
-        return _read_result(folder) if accelerator.is_main_process else {}
+        return result if accelerator.is_main_process else {}
+    if result:
+        _log.warning("%s is complete, but its weights are gone: they are made again", folder.path)
     trained = _learn(accelerator, folder, run, start, settings)
-    result: dict[str, Any] = {}
+    result = {}
     if accelerator.is_main_process:
         result = _finish(folder, run, start, trained, settings, name=name, command=command)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return result
+
+
+def _agreed_name(folder: RunFolder, result: dict[str, Any], name: str) -> str:
+    """The name for the card; a run that has a result keeps that of it."""
+    there = str(result.get("name", ""))
+    if name and there and name != there:
+        raise TrainingError(
+            f"{folder.path} is complete under the name {there!r}, not {name!r}: leave --name out, "
+            "or name another folder with --out"
+        )
+    return name or there
 
 
 def _check_name(name: str) -> None:
@@ -119,37 +157,30 @@ class Run:
     """What a run consists of, once everything is decided."""
 
     split: Split
-    objective: Objective
+    loss: LossSettings
     samples: TrainingSamples
     validation: TrainingSamples | None
     steps: int
-    scale_shift: ScaleShift | None
     density: TruthDensity
+    description: dict[str, Any]
+    """What decides the result, for `RunFolder.begin`."""
+    scale_shift: ScaleShift | None = None
     progress: Progress = dataclasses.field(default_factory=Progress)
 
 
 def _prepare(
-    accelerator: Accelerator,
-    folder: RunFolder,
-    split: Split,
-    start: Start,
-    settings: TrainSettings,
-    init: str,
+    accelerator: Accelerator, split: Split, start: Start, settings: TrainSettings, init: str
 ) -> Run:
-    """Decide everything, and begin the folder or check that it holds this very run."""
+    """Decide everything, and refuse what can be refused, before anything is written."""
     transform = InputTransform(start.card.input)
     everything = [*split.training, *split.validation]
     crop = common_crop(everything, transform, (start.card.input.height, start.card.input.width))
     density = measure_density(split.training, settings.minimum_points)
     is_dense = density.is_dense  # what is held out must not change what is learned
     steps = _steps(split, settings)
-    description = _describe(split, start, settings, init, steps, crop, is_dense=is_dense)
-    with accelerator.main_process_first():
-        if accelerator.is_main_process:
-            folder.begin(description)
-        scale_shift = _metres(folder, start, split, settings)
     loss = resolve_loss(settings.loss, settings.mode)
     why_off = gradient_matching(density, loss.gradient, [])["why_off"]
+    check_terms(loss, why_off)
     if why_off and loss.gradient > 0.0:
         _log.warning("gradient matching is off: %s", why_off)
 
@@ -163,16 +194,27 @@ def _prepare(
     if held_out := split.validation:
         is_as_dense = is_dense and measure_density(held_out, settings.minimum_points).is_dense
         validation = make(held_out, is_dense=is_as_dense)
-
-    return Run(
-        split,
-        Objective(loss, scale_shift),
-        make(split.training, is_dense=is_dense),
-        validation,
-        steps,
-        scale_shift,
-        density,
+    samples = make(split.training, is_dense=is_dense)
+    StepSampler(  # refuses a batch that these processes cannot divide
+        len(samples),
+        settings.batch_size,
+        settings.seed,
+        (0, steps),
+        parts=settings.accumulate,
+        processes=accelerator.num_processes,
     )
+    description = _describe(split, start, settings, init, steps, crop, is_dense=is_dense)
+    return Run(split, loss, samples, validation, steps, density, description)
+
+
+def _begin(
+    accelerator: Accelerator, folder: RunFolder, run: Run, start: Start, settings: TrainSettings
+) -> None:
+    """Begin the folder, or check that it holds this very run."""
+    with accelerator.main_process_first():
+        if accelerator.is_main_process:
+            folder.begin(run.description)
+        run.scale_shift = _metres(folder, start, run.split, settings)
 
 
 def _describe(
@@ -203,7 +245,7 @@ def _describe(
 def _describe_data(datasets: Sequence[Dataset]) -> list[dict[str, Any]]:
     return [
         {
-            "name": dataset.folder.name,
+            "name": dataset.name,
             "fingerprint": dataset.fingerprint,
             "files": dataset.files_sha256,
             "samples": len(dataset),
@@ -219,12 +261,11 @@ def _metres(
     """The run's scale and shift, fitted when it begins and then kept in its folder."""
     if settings.mode == "ssi":
         return None
-    file = folder.path / "metres.json"
-    if file.exists():
-        values = json.loads(file.read_text(encoding="utf-8"))
+    if folder.metres.exists():
+        values = json.loads(folder.metres.read_text(encoding="utf-8"))
         return ScaleShift(values["scale"], values["shift"])
     scale_shift = start_metres(start, split.training, device=settings.device)
-    write_json(file, dataclasses.asdict(scale_shift))
+    write_json(folder.metres, dataclasses.asdict(scale_shift))
     _log.info("metres: scale %.6g, shift %.6g", scale_shift.scale, scale_shift.shift)
     return scale_shift
 
@@ -240,7 +281,7 @@ def _learn(
     trainer = Trainer(
         accelerator,
         model,
-        run.objective,
+        Objective(run.loss, run.scale_shift),
         run.samples,
         run.validation,
         run.steps,
@@ -248,7 +289,7 @@ def _learn(
         folder,
     )
     is_shown = accelerator.is_main_process
-    with ProgressMonitor(run.steps, folder.path / "tensorboard", is_shown=is_shown) as monitor:
+    with ProgressMonitor(run.steps, folder.tensorboard, is_shown=is_shown) as monitor:
         trained = trainer.run(monitor)
     run.progress = trainer.progress
     return trained
@@ -275,20 +316,21 @@ def _finish(
         samples=min(settings.validation_samples or COMPARED_SAMPLES, COMPARED_SAMPLES),
         device=settings.device,
     )
-    loss = resolve_loss(settings.loss, settings.mode)
     result: dict[str, Any] = {
         **folder.description(),
         "name": card.name,
         "command": command,
         "hardware": _hardware(settings.device),
-        "loss": dataclasses.asdict(loss),
-        "gradient_matching": gradient_matching(run.density, loss.gradient, run.progress.history),
+        "loss": dataclasses.asdict(run.loss),
+        "gradient_matching": gradient_matching(
+            run.density, run.loss.gradient, run.progress.history
+        ),
         "metres": dataclasses.asdict(run.scale_shift) if run.scale_shift else None,
         "why_no_validation": run.split.why_no_validation,
         "rows": [dataclasses.asdict(row) for row in rows],
         "progress": dataclasses.asdict(run.progress),
     }
-    card = dataclasses.replace(card, training_data=_training_data(result))
+    card = dataclasses.replace(card, training_data=training_data(result))
     save_checkpoint(trained, folder.weights, card)
     result["sha256"] = file_sha256(folder.weights)
     if run.scale_shift is None:
@@ -312,30 +354,6 @@ def _card(run: Run, start: Start, settings: TrainSettings, *, name: str) -> Mode
     return dataclasses.replace(card, name=name or card.name, file="", url="", sha256="", size_mb=0)
 
 
-def _training_data(result: dict[str, Any]) -> str:
-    """What the card says of the training: data, command, seed, hardware, time, figures."""
-    data = ", ".join(
-        f"{part['name']} ({part['samples']} samples of {len(part['sources'])} sources)"
-        for part in result["training"]
-    )
-    figures = "; ".join(
-        f"{row['data']}, {row['alignment']}: abs_rel {row['metrics']['abs_rel']:.3f}, "
-        f"delta1 {row['metrics']['delta1']:.3f}"
-        for row in result["rows"]
-        if row["model"] == "trained"
-    )
-    return (
-        f"{data}. Started from {result['init']}, {result['steps']} steps, seed "
-        f"{result['settings']['seed']}, {result['progress']['seconds'] / 60.0:.0f} minutes on "
-        f"{result['hardware']}. {figures}. Command: {_without_folders(result['command'])}"
-    )
-
-
-def _without_folders(command: str) -> str:
-    """A command without the folders of the machine it ran on."""
-    return " ".join(word.rstrip("/").rpartition("/")[2] or word for word in command.split())
-
-
 def _hardware(device: str) -> str:
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_name()
@@ -347,5 +365,5 @@ def _read_result(folder: RunFolder) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The words this process was started with."""
-    return " ".join(["dpt-ros", *sys.argv[1:]])
+    """The command this process was started with, as a shell takes it."""
+    return shlex.join(["dpt-ros", *sys.argv[1:]])

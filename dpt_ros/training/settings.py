@@ -130,11 +130,13 @@ class TrainSettings:
     )
     save_every: int = setting(250, "Steps between checkpoints.", minimum=1)
     bad_steps: int = setting(
-        20, "Steps without a finite loss, in a row, after which to give up.", minimum=1
+        20,
+        "Steps without truth, or without a finite loss, in a row, after which to give up.",
+        minimum=1,
     )
     minimum_points: int = setting(50, "Pixels with truth that a picture needs to count.", minimum=3)
     workers: int = setting(1, "Processes that read samples; 0: none.", minimum=0)
-    seed: int = setting(0, "Seed of everything random.", minimum=0)
+    seed: int = setting(0, "Seed of everything random.", minimum=0, maximum=2**32 - 1)
     device: str = setting("auto", "auto, cpu, or cuda.", choices=("auto", "cpu", "cuda"))
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -154,6 +156,11 @@ class TrainSettings:
             )
         if self.steps == 0 and self.epochs == 0.0:
             raise ConfigError("steps and epochs: got 0 for both, expected one above 0")
+        if self.patience and self.validate_every == 0:
+            raise ConfigError(
+                f"patience: got {self.patience} with validate_every = 0, which validates only at "
+                "the end, when there is nothing left to stop; expected a validate_every above 0"
+            )
 
     def with_warmup(self, steps: int) -> TrainSettings:
         """The same for a run of so many steps: with its usual warm-up, where none was named."""
@@ -166,9 +173,10 @@ def parse_size(text: str) -> tuple[int, int]:
     """Parse "256x192" into (width, height).
 
     Raises:
-        ConfigError: it does not look like that.
+        ConfigError: it does not look like that, or has no pixels.
     """
     match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None:
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if width < 1 or height < 1:
         raise ConfigError(f"size: got {text!r}, expected WIDTHxHEIGHT such as 256x192")
-    return int(match[1]), int(match[2])
+    return width, height

@@ -6,16 +6,20 @@ import contextlib
 import dataclasses
 import errno
 import json
+import logging
 import math
 import os
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dpt_ros.bags.dataset_format import write_atomically
+
+_log = logging.getLogger(__name__)
 
 FORMAT = "dpt_ros/training/1"
 
@@ -26,6 +30,10 @@ _NAME = re.compile(r"step_(\d{8,})\.pt")
 
 class TrainingError(RuntimeError):
     """A run that cannot begin, go on, or be resumed."""
+
+
+class AnotherRunError(TrainingError):
+    """A folder whose run was begun with other options or data."""
 
 
 @dataclasses.dataclass
@@ -71,9 +79,45 @@ class RunFolder:
         self.result = self.path / "result.json"
         self.weights = self.path / "model.safetensors"
         self.report = self.path / "report.html"
+        self.metres = self.path / "metres.json"
+        self.tensorboard = self.path / "tensorboard"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run came to its end, and its weights are still there."""
+        return self.result.exists() and self.weights.exists()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the right to train here; it goes with the process, however that ends.
+
+        Raises:
+            TrainingError: another process has it, or the folder holds something else than a run.
+            OSError: the folder cannot be made or written.
+        """
+        self._refuse_others_files()
+        try:
+            import fcntl
+        except ImportError:  # a system without such locks
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise TrainingError(
+                    f"another process is training in {self.path}: wait for it, or name another "
+                    "folder with --out"
+                ) from error
+            except OSError as error:  # a file system without locks, as some network folders are
+                _log.debug("%s cannot be locked: %s", self.path, error)
+            yield
 
     def begin(self, description: Mapping[str, Any]) -> bool:
         """Make the folder for a run, or find the same run in it.
+
+        A run of which nothing came, neither checkpoint nor result, gives way to another one.
 
         Args:
             description: what decides the result; plain values that JSON can hold.
@@ -87,15 +131,27 @@ class RunFolder:
         """
         wanted = json.loads(json.dumps({"format": FORMAT, **description}))
         file = self.path / "run.json"
+        self._refuse_others_files()
         if file.exists():
-            self._compare(self.description(), wanted)
-            return True
-        if self.path.exists() and any(p.name[0] != "." for p in self.path.iterdir()):
+            try:
+                self._compare(self.description(), wanted)
+                return True
+            except AnotherRunError:
+                if self._list() or self.result.exists() or self.weights.exists():
+                    raise
+            # What was fitted and drawn for the options it was begun with.
+            self.metres.unlink(missing_ok=True)
+            shutil.rmtree(self.tensorboard, ignore_errors=True)
+        write_json(file, wanted)
+        return False
+
+    def _refuse_others_files(self) -> None:
+        if (self.path / "run.json").exists() or not self.path.exists():
+            return
+        if any(path.name[0] != "." for path in self.path.iterdir()):
             raise TrainingError(
                 f"{self.path} holds files and no run; name a new or an empty folder with --out"
             )
-        write_json(file, wanted)
-        return False
 
     def description(self) -> dict[str, Any]:
         """What `begin` wrote.
@@ -166,7 +222,7 @@ class RunFolder:
             for name, there_value, wanted_value in _differences(there, wanted)
         ]
         if differing:
-            raise TrainingError(
+            raise AnotherRunError(
                 f"{self.path} holds a run with {'; '.join(differing[:5])}: give the same options "
                 "to resume it, or name another folder with --out"
             )
@@ -174,12 +230,26 @@ class RunFolder:
     def _not_written(self, target: Path, error: Exception) -> str:
         last = self._list()
         kept = f"the last good one is {last[-1][1].name}" if last else "there is none before it"
-        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full" if is_full else str(error).splitlines()[0]
+        advice = "run the same command again to go on"
+        if _is_disk_full(error):
+            return (
+                f"{target}: the checkpoint cannot be written: the disk is full; {kept}. Make room, "
+                f"then {advice}"
+            )
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
         return (
-            f"{target}: the checkpoint cannot be written: {reason}; {kept}. Make room, then run "
-            "the same command again to go on"
+            f"{target}: the checkpoint cannot be written: {reason}; {kept}. Once that is mended, "
+            f"{advice}"
         )
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether that is the cause: torch's writer raises an error of its own after the disk's."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -51,8 +51,8 @@ def measure_density(datasets: Sequence[Dataset], minimum_points: int) -> TruthDe
         measured = _densities(dataset, minimum_points)
         least = min(measured, default=MIN_PAIR_DENSITY)
         # What is held out of a data set is a part of its own here.
-        if dataset.dense and least < MIN_PAIR_DENSITY and dataset.folder.name not in wrongly:
-            wrongly.append(dataset.folder.name)
+        if dataset.dense and least < MIN_PAIR_DENSITY and dataset.name not in wrongly:
+            wrongly.append(dataset.name)
             _log.warning(
                 "the manifest of %s says that truth is dense, but a picture has %.2f pairs of "
                 "neighbours per pixel with truth: it is taken as sparse",

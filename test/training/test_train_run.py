@@ -257,14 +257,6 @@ def test_early_stop_takes_the_best(tmp_path, dense_dataset, nano_card):
     assert (result["progress"]["step"], result["progress"]["best_step"]) == (3, 1)
 
 
-def test_steps_without_truth_are_skipped_and_counted(tmp_path, dense_dataset, nano_card, caplog):
-    settings = dataclasses.replace(SETTINGS, minimum_points=5000, steps=3, validation="0")
-    result = run(dense_dataset, nano_card, tmp_path / "run", settings)
-    assert result["progress"]["without_truth"] == 3
-    assert "no picture has 5000 pixels with truth: " in caplog.text
-    assert "single" not in result["why_no_validation"]
-
-
 def test_a_loss_that_is_no_number_skips_the_step_and_then_gives_up(
     tmp_path, dense_dataset, nano_card, monkeypatch, caplog
 ):

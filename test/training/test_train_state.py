@@ -57,11 +57,12 @@ def test_a_file_system_without_room_is_told(tmp_path):
     folder.begin({})
     folder.checkpoints.mkdir()
     (folder.checkpoints / ".step_00000001.pt.part").symlink_to("/dev/full")
-    with pytest.raises(TrainingError, match="cannot be written.*none before it"):
+    with pytest.raises(TrainingError, match="disk is full.*none before it.*Make room"):
         folder.save({"value": torch.zeros(100_000)}, 1)
 
 
 def test_the_same_run_is_found_and_another_one_refused(folder):
+    folder.save({"value": 1}, 1)
     assert folder.begin({"seed": 1, "settings": {"mode": "ssi"}})
     with pytest.raises(TrainingError, match=r"settings\.mode 'ssi', not 'metric'"):
         folder.begin({"seed": 1, "settings": {"mode": "metric"}})
@@ -70,6 +71,7 @@ def test_the_same_run_is_found_and_another_one_refused(folder):
 def test_a_changed_data_set_is_told_briefly(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.begin({"training": [{"name": "a", "samples": 3, "sources": ["s1"]}]})
+    folder.save({"value": 1}, 1)
     with pytest.raises(TrainingError, match=r"training\.0\.samples 3, not 4: give the same"):
         folder.begin({"training": [{"name": "a", "samples": 4, "sources": ["s1"]}]})
     with pytest.raises(TrainingError) as told:
