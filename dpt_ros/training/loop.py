@@ -77,7 +77,6 @@ class Trainer:
         self._model: nn.Module
         self._model, self._optimizer = accelerator.prepare(model, make_optimizer(model, settings))
         self._processes, self._rank = accelerator.num_processes, accelerator.process_index
-        self._without_truth_in_row = 0
         self.progress = Progress()
 
     def run(self, monitor: Monitor | None = None) -> DPT:
@@ -132,7 +131,7 @@ class Trainer:
         if count == 0:
             self._skip_without_truth(parts)
             return
-        self._without_truth_in_row = 0
+        self.progress.without_truth_in_row = 0
         share = learning_rate_share(
             self.progress.step, self._steps, self._settings.warmup_steps, self._settings.final_lr
         )
@@ -199,16 +198,16 @@ class Trainer:
     def _skip_without_truth(self, parts: Sequence[TrainingBatch]) -> None:
         progress, minimum = self.progress, self._settings.minimum_points
         progress.without_truth += 1
-        self._without_truth_in_row += 1
+        progress.without_truth_in_row += 1
         _log.warning(
             "step %d skipped: no picture has %d pixels with truth: %s",
             *(progress.step, minimum, self._names(parts)),
         )
-        if self._without_truth_in_row >= self._settings.bad_steps:
+        if progress.without_truth_in_row >= self._settings.bad_steps:
             raise TrainingError(
-                f"no picture had {minimum} pixels with truth in {self._without_truth_in_row} steps "
-                f"in a row, the last at step {progress.step}: lower --minimum-points, or look at "
-                "the data set's overlays"
+                f"no picture had {minimum} pixels with truth in {progress.without_truth_in_row} "
+                f"steps in a row, the last at step {progress.step}: lower --minimum-points, or "
+                "look at the data set's overlays"
             )
 
     def _skip_not_finite(self, parts: Sequence[TrainingBatch], loss: float) -> None:
@@ -315,7 +314,6 @@ class Trainer:
         scaler = self._accelerator.scaler
         return {
             "progress": dataclasses.asdict(self.progress),
-            "without_truth_in_row": self._without_truth_in_row,
             "model": self._plain_model.state_dict(),
             "average": self._average.state_dict(),
             "best": self._best,
@@ -331,8 +329,6 @@ class Trainer:
         if state is None:
             return
         self.progress = Progress(**state["progress"])
-        # Checkpoints of earlier versions have none.
-        self._without_truth_in_row = state.get("without_truth_in_row", 0)
         self._plain_model.load_state_dict(state["model"])
         self._average.load_state_dict(state["average"])
         self._best = state["best"]

@@ -44,6 +44,8 @@ class Progress:
     """Steps done, skipped ones included: the position in the data."""
     without_truth: int = 0
     """Steps skipped because no picture of the batch had truth enough."""
+    without_truth_in_row: int = 0
+    """Of these, the ones since the last that was not skipped so."""
     not_finite: int = 0
     """Steps skipped because the loss or its gradient was no number."""
     overflowed: int = 0

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample, sample_id
 from dpt_ros.geometry.camera import Camera
+from dpt_ros.report import Page
+from dpt_ros.training import run as whole_run
 from dpt_ros.training.fit import FitResult, fit_dataset
 from dpt_ros.training.fit_settings import FitSettings
 
@@ -85,3 +88,15 @@ def noisy(tmp_path_factory) -> tuple[Dataset, FitResult]:
 @pytest.fixture(autouse=True)
 def _quiet(caplog):
     caplog.set_level(logging.WARNING)
+
+
+@pytest.fixture
+def without_report(monkeypatch):
+    """One thread, and neither fit nor report at the end of a run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(whole_run, "fit_again", lambda *_: {})
+    monkeypatch.setattr(whole_run, "make_report", lambda *_: Page("no plots"))
+    monkeypatch.setattr(whole_run, "example_pictures", lambda *_: [])
+    yield
+    torch.set_num_threads(threads)

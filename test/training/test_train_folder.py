@@ -16,7 +16,6 @@ from dpt_ros.bags.dataset import Dataset
 from dpt_ros.config import ConfigError
 from dpt_ros.geometry.fit import FitError
 from dpt_ros.model.checkpoints import read_card
-from dpt_ros.report import Page
 from dpt_ros.training import refit
 from dpt_ros.training import run as whole_run
 from dpt_ros.training.card_text import training_data
@@ -26,19 +25,9 @@ from dpt_ros.training.split import Split
 from dpt_ros.training.state import RunFolder, TrainingError
 from dpt_ros.training.truth_density import measure_density
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 SHORT = dataclasses.replace(SETTINGS, steps=2)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """One thread, and neither fit nor report at the end."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(whole_run, "fit_again", lambda *_: {})
-    monkeypatch.setattr(whole_run, "make_report", lambda *_: Page("no plots"))
-    monkeypatch.setattr(whole_run, "example_pictures", lambda *_: [])
-    yield
-    torch.set_num_threads(threads)
 
 
 def train_named(dataset, card, out, name):

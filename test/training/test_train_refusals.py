@@ -13,22 +13,11 @@ from nano_runs import SETTINGS, run
 from dpt_ros.bags.dataset import Dataset, DatasetWriter
 from dpt_ros.config import ConfigError, build
 from dpt_ros.model.cards import InputSpec
-from dpt_ros.report import Page
-from dpt_ros.training import run as whole_run
 from dpt_ros.training.objective import Objective
 from dpt_ros.training.settings import TrainSettings
 from dpt_ros.training.state import RunFolder, TrainingError
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """One thread, and neither fit nor plots at the end."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(whole_run, "fit_again", lambda *_: {})
-    monkeypatch.setattr(whole_run, "make_report", lambda *_: Page("no plots"))
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("without_report")
 
 
 @pytest.fixture
