@@ -186,6 +186,16 @@ def test_a_matrix_that_is_no_pinholes_is_refused(family, place, value):
         camera_from_info(family.camera_info(p=p), rectified=True)
 
 
+@pytest.mark.parametrize(("place", "rounded"), [(8, 3e-8), (10, 1 - 6e-8), (4, 2e-5), (1, -2e-5)])
+def test_a_matrix_rounded_to_float32_is_a_pinholes(family, place, rounded):
+    info = family.camera_info()
+    p = np.array(info.p)
+    p[place] = rounded
+    assert camera_from_info(family.camera_info(p=p), rectified=True) == camera_from_info(
+        info, rectified=True
+    )
+
+
 def test_p_of_the_second_camera_of_a_stereo_pair_is_a_pinholes(family):
     p = np.array(family.camera_info().p)
     p[3] = -48.0  # -fx times the baseline
