@@ -66,13 +66,10 @@ def run(options: argparse.Namespace) -> int:
     """Build every bag; returns 0, or 1 where one gave nothing."""
     from dpt_ros.bags.build import dataset_options, name_recordings
     from dpt_ros.bags.dataset import DatasetWriter
-    from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.cli.dataset_show import print_source, write_json
-    from dpt_ros.cli.options import folder, read_settings, writable
+    from dpt_ros.cli.options import folder, read_sample_settings, writable
 
-    if options.transforms:
-        options.transforms = str(Path(options.transforms).expanduser())
-    settings = read_settings(options, SampleSettings)
+    settings = read_sample_settings(options)
     out = folder("out", options.out)
     with DatasetWriter(out, dense=False, options=dataset_options(settings)) as writer:
         recordings, done = name_recordings(options.bags, writer.sources, settings)

@@ -130,7 +130,6 @@ def _add_recordings(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate; returns 0, or 1 where there was truth and not one frame could be scored."""
-    from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.cli.evaluate_inputs import open_input
     from dpt_ros.cli.evaluate_outputs import (
         check_files,
@@ -140,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
         warnings,
         write_results,
     )
-    from dpt_ros.cli.options import folder, read_settings
+    from dpt_ros.cli.options import folder, read_sample_settings
     from dpt_ros.evaluation.run import evaluate
 
     plan = _plan(options)
@@ -148,9 +147,7 @@ def run(options: argparse.Namespace) -> int:
     check_folder(out, options.force)
     check_files(out, options)
     keep = folder("keep", options.keep) if options.keep else out / "kept"
-    if options.transforms:
-        options.transforms = str(Path(options.transforms).expanduser())
-    settings = read_settings(options, SampleSettings)
+    settings = read_sample_settings(options)
     recordings = [open_input(Path(path), settings, keep, _progress) for path in options.inputs]
     models = _models(options, keep)
     if not options.force:

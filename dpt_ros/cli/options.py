@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.config import Setting
 
 Config = TypeVar("Config")
@@ -75,6 +76,19 @@ def read_settings(
     names = [item.name for item in list_settings(config_class)]
     values = {name: given[f"{prefix}{name}"] for name in names if f"{prefix}{name}" in given}
     return build(config_class, values)
+
+
+def read_sample_settings(options: argparse.Namespace) -> SampleSettings:
+    """How samples are made, with ~ in the path of the transforms file expanded.
+
+    Raises:
+        ConfigError: a value out of range, or values that do not go together.
+    """
+    from dpt_ros.bags.sample_settings import SampleSettings
+
+    if options.transforms:
+        options.transforms = str(Path(options.transforms).expanduser())
+    return read_settings(options, SampleSettings)
 
 
 def _parser_of(item: Setting) -> Any:

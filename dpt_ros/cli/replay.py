@@ -92,8 +92,7 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Play, score and report; 0, or 1 where the replay broke off or nothing was answered."""
     from dpt_ros.bags.dataset_format import write_atomically
-    from dpt_ros.bags.sample_settings import SampleSettings
-    from dpt_ros.cli.options import read_settings, writable
+    from dpt_ros.cli.options import read_sample_settings, writable
     from dpt_ros.evaluation.output_folder import OutputFolder
     from dpt_ros.evaluation.replay_report import summary_lines, write_results
     from dpt_ros.evaluation.tables import json_text
@@ -101,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.ros.camera_recording import CameraRecording
     from dpt_ros.ros.node_process import isolate
 
-    settings = read_settings(options, SampleSettings)
+    settings = read_sample_settings(options)
     for name in ("json", "foxglove"):
         if text := getattr(options, name):
             setattr(options, name, writable(name, text))

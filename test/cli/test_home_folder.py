@@ -66,3 +66,10 @@ def test_build_and_evaluate(home, drive, evaluate):
     assert (home / "evaluation" / "evaluation.json").exists()
     assert any((home / "keep").rglob("*.npy"))
     assert all((home / f"a.{kind}").exists() for kind in ("json", "csv", "html"))
+
+
+def test_replay(home, drive, capsys):
+    (home / "transforms.yaml").write_text("transforms: none\n")
+    words = ["--transforms=~/transforms.yaml", "--model", "dpt_tiny"]
+    assert main(["replay", str(drive), *words]) == 1
+    assert f"{home / 'transforms.yaml'}: expected one key" in capsys.readouterr().err
