@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dpt_ros.geometry.scale_shift import FitError, ScaleShift, fit_scale_shift
+from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference.metres import MetresOfImage
 
 Values = NDArray[np.float64]
@@ -25,6 +25,10 @@ ALIGNMENTS: dict[str, str] = {
     "median": "scale of each frame: medians of depth and truth made equal",
 }
 """Names and meanings, those that need no truth first."""
+
+
+_ROUNDING = 1e-12
+"""Of the largest inverse depth: a spread that is none."""
 
 
 class AlignmentError(ValueError):
@@ -79,20 +83,29 @@ def _known(inverse_depth: Values, metres: MetresOfImage | None, alignment: str) 
 
 
 def _least_squares(inverse_depth: Values, truth_m: Values, _: Known) -> Aligned:
-    """Least squares with a scale of at least 0.
+    """Least squares with a scale of at least 0, in closed form.
 
-    Where the best scale is negative, or the pixels show none, that is scale 0 and the mean of the
-    truth: such a frame counts, or else a model would gain from failing.
+    Where the best scale is negative, or all pixels have one inverse depth, that is scale 0 and the
+    mean of the truth: such a frame counts, or else a model would gain from failing. Nothing else is
+    asked of the frame, unlike of a calibration (`fit_scale_shift`), which is to hold elsewhere.
     """
     target = 1.0 / truth_m
-    valid = np.ones(target.shape, np.bool_)
-    try:
-        pair = fit_scale_shift(inverse_depth, target, valid, method="least_squares")
-    except FitError as error:
-        pair, remark = ScaleShift(0.0, float(target.mean())), f"taken as flat: {error}"
-    else:
-        remark = ""
-    return Aligned(inverse_depth * pair.scale + pair.shift, pair.scale, pair.shift, remark)
+    # Divided by the largest, so that no square overflows or vanishes.
+    largest = float(np.abs(inverse_depth).max()) or 1.0
+    x = inverse_depth / largest
+    x -= x.mean()
+    if not np.sqrt(np.mean(x * x)) > _ROUNDING:
+        return _flat(target, "the prediction is the same at all pixels")
+    scale = float(x @ (target - target.mean()) / (x @ x)) / largest
+    if scale < 0.0:
+        return _flat(target, "the prediction is larger where the truth is farther")
+    shift = float(target.mean() - scale * inverse_depth.mean())
+    return Aligned(inverse_depth * scale + shift, scale, shift)
+
+
+def _flat(target: Values, why: str) -> Aligned:
+    mean = float(target.mean())
+    return Aligned(np.full(target.shape, mean), 0.0, mean, f"taken as flat: {why}")
 
 
 def _median(inverse_depth: Values, truth_m: Values, known: Known) -> Aligned:

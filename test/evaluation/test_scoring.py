@@ -161,10 +161,49 @@ def test_a_frame_that_cannot_be_fitted_counts_as_flat():
     assert score.metrics == pytest.approx(oracle([(flat, g) for g in truth.ravel().tolist()]))
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-200, 1e200])
+@pytest.mark.parametrize("share", [0.0002, 0.04, 1.0])
+def test_least_squares_is_exact_where_the_truth_has_little_spread(share, size):
+    """A wall, and before it a box that few pixels see."""
+    truth = np.full((100, 100), 8.0)
+    truth.reshape(-1)[: round(share * truth.size)] = np.linspace(2.0, 3.0, round(share * 10_000))
+    inverse = size * (30.0 / truth + 5.0)
+    [score] = score_frame("a", inverse, truth, PROTOCOLS["zero-shot"], METRIC, ["least_squares"])
+    assert (score.scale, score.shift) == pytest.approx((1 / 30 / size, -1 / 6), rel=1e-6)
+    assert score.remark == "" and score.metrics["abs_rel"] < 1e-7
+
+
+def test_one_answer_for_all_pixels_is_flat():
+    truth = np.linspace(1.0, 20.0, 100).reshape(10, 10)
+    answer = np.full((10, 10), 0.1, np.float32)
+    [score] = score_frame("a", answer, truth, PROTOCOLS["full"], METRIC, ["least_squares"])
+    assert (score.scale, score.shift) == (0.0, pytest.approx(np.mean(1.0 / truth)))
+    assert score.remark == "taken as flat: the prediction is the same at all pixels"
+
+
 def test_median_scaling_of_nothing_but_infinity_says_so():
     truth = np.full((4, 4), 3.0)
     [score] = score_frame("a", -np.ones((4, 4)), truth, PROTOCOLS["full"], METRIC, ["median"])
     assert score.values is None and "least_squares" in score.remark
+
+
+def test_median_scaling_scales_the_depth_of_the_calibration_where_there_is_one():
+    """Not the model's own metres, 1 / (0.5 x + 1)."""
+    inverse = np.linspace(0.1, 1.0, 101).reshape(1, -1)
+    truth = 7.0 / (2.0 * inverse + 0.3)
+    known = {
+        "none": MetresOfImage(ScaleShift(0.5, 1.0)),
+        "calibration": MetresOfImage(ScaleShift(2.0, 0.3)),
+    }
+    [score] = score_frame("a", inverse, truth, PROTOCOLS["full"], known, ["median"])
+    assert (score.scale, score.shift) == pytest.approx((2.0 / 7.0, 0.3 / 7.0))
+
+
+def test_truth_at_an_edge_belongs_to_the_farther_range():
+    truth = np.array([[10.0, 9.999, 10.001, 29.0]])
+    [protocol] = choose_protocols(["full"], [10.0, 30.0])
+    [score] = score_frame("a", 1.0 / truth, truth, protocol, METRIC, ["none"])
+    assert score.pixels.tolist() == [4, 1, 3, 0]
 
 
 def test_no_truth_no_score():
