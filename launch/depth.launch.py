@@ -13,11 +13,20 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 
 from dpt_ros.config import parse_flag
+from dpt_ros.ros.launch_arguments import (
+    check_choices,
+    check_log_level,
+    check_namespace,
+    check_rviz,
+    check_topics,
+    unused_parameters_message,
+)
 
 # Launch arguments that become parameters of the same name where they are given.
 NODE_PARAMETERS = {
@@ -36,54 +45,34 @@ RVIZ_TOPICS = (
 )
 
 
+ARGUMENTS = {
+    "namespace": ("", "namespace of the node"),
+    "params_file": ("", "YAML file with the node's parameters; the arguments below override it"),
+    "use_sim_time": ("", "true: take time from /clock; without it as params_file says"),
+    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "image": ("image_rect", "topic of the rectified images"),
+    "rectified": ("", "false: the images are raw, with the camera_info's distortion"),
+    "camera_info": (
+        "",
+        "topic of their CameraInfo; without it camera_info beside the image topic",
+    ),
+    "rviz": ("false", "true: start RViz; it shows the camera's image where that is published raw"),
+    "lidar": ("/lidar/points", "topic of a LiDAR that RViz shows"),
+    "rviz_frame": ("camera_optical_frame", "frame that RViz shows, e.g. the images' own"),
+}
+"""Launch argument -> default and meaning; params_file's default is where the package lies."""
+
+
 def generate_launch_description() -> LaunchDescription:
     """The arguments, and what is started with them."""
     share = Path(get_package_share_directory("dpt_ros"))
+    described = {**ARGUMENTS, **{name: ("", text) for name, text in NODE_PARAMETERS.items()}}
+    defaults = {"params_file": str(share / "config" / "depth.yaml")}
     arguments = [
-        DeclareLaunchArgument("namespace", default_value="", description="namespace of the node"),
         DeclareLaunchArgument(
-            "params_file",
-            default_value=str(share / "config" / "depth.yaml"),
-            description="YAML file with the node's parameters; the arguments below override it",
-        ),
-        DeclareLaunchArgument(
-            "use_sim_time",
-            default_value="",
-            description="true: take time from /clock; without it as params_file says",
-        ),
-        DeclareLaunchArgument(
-            "log_level", default_value="info", description="debug, info, warn, error or fatal"
-        ),
-        DeclareLaunchArgument(
-            "image", default_value="image_rect", description="topic of the rectified images"
-        ),
-        DeclareLaunchArgument(
-            "rectified",
-            default_value="",
-            description="false: the images are raw, with the camera_info's distortion",
-        ),
-        DeclareLaunchArgument(
-            "camera_info",
-            default_value="",
-            description="topic of their CameraInfo; without it camera_info beside the image topic",
-        ),
-        DeclareLaunchArgument(
-            "rviz",
-            default_value="false",
-            description="true: start RViz; it shows the camera's image where that is published raw",
-        ),
-        DeclareLaunchArgument(
-            "lidar", default_value="/lidar/points", description="topic of a LiDAR that RViz shows"
-        ),
-        DeclareLaunchArgument(
-            "rviz_frame",
-            default_value="camera_optical_frame",
-            description="frame that RViz shows, e.g. the images' own",
-        ),
-    ]
-    arguments += [
-        DeclareLaunchArgument(name, default_value="", description=description)
-        for name, description in NODE_PARAMETERS.items()
+            name, default_value=defaults.get(name, default), description=description
+        )
+        for name, (default, description) in described.items()
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start, args=[share])])
 
@@ -92,63 +81,78 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
     """The node and RViz, for the arguments' values.
 
     Raises:
-        RuntimeError: there is no such params_file.
-        ConfigError: an argument that is neither true nor false.
+        RuntimeError: there is no such params_file, or no rviz2 where it is asked for.
+        ConfigError: an argument that is neither true nor false, no topic, or not one of a few.
     """
+    given = {
+        name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *NODE_PARAMETERS)
+    }
+    if given["image"].endswith("/compressed"):
+        given["image"] = given["image"].removesuffix("/compressed")
+        given["image_transport"] = given["image_transport"] or "compressed"
+    given["camera_info"] = given["camera_info"] or sibling(given["image"], "camera_info")
+    check(given)
+    root = root_of(context, given["namespace"])
+    file = Path(given["params_file"]).expanduser()
+    if not file.is_file():  # launch_ros would only warn, and start with the defaults
+        raise RuntimeError(f"params_file: there is no file {file}")
+    if unused := unused_parameters_message(file, f"{root}/dpt"):
+        get_logger("depth.launch.py").warning(unused)
+    return [depth_node(given, file), rviz(given, root, share)]
 
-    def value_of(name: str) -> str:
-        return LaunchConfiguration(name).perform(context)
 
-    params_file = Path(value_of("params_file")).expanduser()
-    if not params_file.is_file():  # launch_ros would only warn, and start with the defaults
-        raise RuntimeError(f"params_file: there is no file {params_file}")
-    image = value_of("image")
-    transport = value_of("image_transport")
-    if image.endswith("/compressed"):
-        image, transport = image.removesuffix("/compressed"), transport or "compressed"
-    camera_info = value_of("camera_info") or sibling(image, "camera_info")
-    given = {name: value_of(name) for name in NODE_PARAMETERS} | {"image_transport": transport}
+def check(given: dict[str, str]) -> None:
+    """Refuse what would end a process that is started, or leave it without effect."""
+    check_choices(given)
+    check_log_level(given["log_level"])
+    check_topics({name: given[name] for name in ("image", "camera_info", "lidar")})
+    check_namespace(given["namespace"])
+    check_rviz(given["rviz"])
+
+
+def flags(given: dict[str, str], *names: str) -> dict[str, bool]:
+    """Those of the arguments that are given, each true or false."""
+    return {name: parse_flag(name, given[name]) for name in names if given[name]}
+
+
+def depth_node(given: dict[str, str], file: Path) -> Node:
+    """The node, with its parameters from the file and from the arguments, which win."""
     # Typed, so that a model or device that looks like a number stays text.
-    parameters = {
-        name: ParameterValue(value, value_type=str) for name, value in given.items() if value
+    texts = {
+        name: ParameterValue(given[name], value_type=str) for name in NODE_PARAMETERS if given[name]
     }
-    flags = {
-        name: parse_flag(name, value_of(name))
-        for name in ("rectified", "use_sim_time")
-        if value_of(name)
-    }
-    parse_flag("rviz", value_of("rviz"))  # its condition is asked once the node is started
-    clock = {name: value for name, value in flags.items() if name == "use_sim_time"}
-    ros_arguments = ["--log-level", value_of("log_level")]
-    node = Node(
+    return Node(
         package="dpt_ros",
         executable="depth_node",
         name="dpt",
-        namespace=value_of("namespace"),
-        parameters=[ParameterFile(params_file), parameters | flags],
-        remappings=[("image_rect", image), ("camera_info", camera_info)],
-        ros_arguments=ros_arguments,
+        namespace=given["namespace"],
+        parameters=[ParameterFile(file), texts | flags(given, "rectified", "use_sim_time")],
+        remappings=[("image_rect", given["image"]), ("camera_info", given["camera_info"])],
+        ros_arguments=["--log-level", given["log_level"]],
         output="screen",
         emulate_tty=True,
     )
-    root = root_of(context, value_of("namespace"))
-    rviz = Node(
+
+
+def rviz(given: dict[str, str], root: str, share: Path) -> Node:
+    """RViz, where it is asked for; the names in its layout are moved to the node's namespace."""
+    image = given["image"]
+    return Node(
         package="rviz2",
         executable="rviz2",
         arguments=[
             *("-d", str(share / "config" / "dpt_ros.rviz")),
-            *("-f", value_of("rviz_frame")),
+            *("-f", given["rviz_frame"]),
         ],
-        parameters=[clock],
+        parameters=[flags(given, "use_sim_time")],
         remappings=[
             ("/image_rect", image if image.startswith("/") else f"{root}/{image}"),
-            ("/lidar/points", value_of("lidar")),
+            ("/lidar/points", given["lidar"]),
             *((topic, f"{root}{topic}") for topic in RVIZ_TOPICS if root),
         ],
         condition=IfCondition(LaunchConfiguration("rviz")),
         output="screen",
     )
-    return [node, rviz]
 
 
 def root_of(context: LaunchContext, namespace: str) -> str:

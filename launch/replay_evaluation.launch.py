@@ -31,6 +31,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from dpt_ros.config import parse_flag
+from dpt_ros.ros.evaluator_main import NOTHING_SCORED
+from dpt_ros.ros.launch_arguments import check_choices, check_player, check_rviz, check_topics
 from dpt_ros.ros.transport import widen_shared_memory
 
 # Launch arguments that become parameters of both nodes where they are given.
@@ -93,12 +95,12 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
     """Both nodes, the player and RViz, for the arguments' values.
 
     Raises:
-        RuntimeError: there is no such recording.
-        ConfigError: an argument that is neither true nor false.
+        RuntimeError: there is no such recording, no `ros2 bag`, or no rviz2 where it is asked for.
+        ConfigError: an argument that is neither true nor false, no topic, or not one of a few.
     """
     names = (*ARGUMENTS, *SHARED, *NODE_ONLY, "bag")
     given = {name: LaunchConfiguration(name).perform(context) for name in names}
-    parse_flag("rviz", given["rviz"])  # its condition is asked once the node is started
+    check(given)
     bag = Path(given["bag"]).expanduser()
     if not bag.exists():
         raise RuntimeError(f"bag: there is no recording at {bag}")
@@ -115,9 +117,16 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
     ]
     for node in (depth, scores):
         handlers.append(OnProcessIO(target_action=node, on_stdout=both, on_stderr=both))
-        ends = ended("a node ended, and nothing is left to play for: see what it said", 7.0)
-        handlers.append(OnProcessExit(target_action=node, on_exit=[ends]))
+        handlers.append(OnProcessExit(target_action=node, on_exit=after_node))
     return [*map(RegisterEventHandler, handlers), depth, rviz(given, share)]
+
+
+def check(given: dict[str, str]) -> None:
+    """Refuse what would end a process that is started."""
+    check_choices(given)
+    check_topics({name: given[name] for name in ("image", "camera_info", "points", "odometry")})
+    check_rviz(given["rviz"])
+    check_player()
 
 
 def with_its_process(
@@ -134,20 +143,45 @@ def with_its_process(
 def after_playback(event: ProcessExited, _: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Ends all; a player that failed is told to the evaluator first, for its report."""
     if event.returncode == 0:
-        return [ended("the recording was played", 3.0)]
-    failed = f"player ended with exit code {event.returncode}"
-    # Where the evaluator can't be told any more, it goes on all the same.
+        played = Shutdown(reason="the recording was played")
+        return [later(3.0, played)]
+    reason = f"player ended with exit code {event.returncode}"
+    # Not by ros2's daemon, which may not know the evaluator yet. Where the evaluator can't be told
+    # any more, it goes on all the same.
+    command = ["ros2", "param", "set", "--no-daemon", "--spin-time", "3"]
     told = ExecuteProcess(
-        cmd=["ros2", "param", "set", "/dpt_evaluator", "partial", f"The {failed}."],
-        on_exit=[ended(f"the {failed}: see what it said", 3.0)],
+        cmd=[*command, "/dpt_evaluator", "partial", f"The {reason}."],
+        on_exit=[later(1.0, failed(f"the {reason}: see what it said"))],
         output="screen",
     )
     return [told]
 
 
-def ended(reason: str, after_s: float) -> TimerAction:
+def after_node(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Ends all where a node ended by itself.
+
+    Raises:
+        RuntimeError: nothing was scored.
+    """
+    if event.returncode == NOTHING_SCORED:
+        raise RuntimeError("nothing was scored: see what the evaluator said")
+    if context.is_shutdown:
+        return []
+    return [later(7.0, failed("a node ended, and nothing is left to play for: see what it said"))]
+
+
+def failed(reason: str) -> OpaqueFunction:
+    """Ends all, and `ros2 launch` with another exit code than 0, which a Shutdown can't."""
+
+    def fail(_: LaunchContext) -> None:
+        raise RuntimeError(reason)
+
+    return OpaqueFunction(function=fail)
+
+
+def later(after_s: float, end: LaunchDescriptionEntity) -> TimerAction:
     """Ends all a little later: the evaluator takes in what is on its way, or notes who is gone."""
-    return TimerAction(period=after_s, actions=[Shutdown(reason=reason)])
+    return TimerAction(period=after_s, actions=[end])
 
 
 def depth_node(given: dict[str, str]) -> Node:
@@ -248,16 +282,16 @@ def camera_remappings(given: dict[str, str]) -> list[tuple[str, str]]:
 
 def when_both_listen(
     player: ExecuteProcess,
-) -> Callable[[ProcessIO], ExecuteProcess | Shutdown | None]:
+) -> Callable[[ProcessIO], ExecuteProcess | OpaqueFunction | None]:
     """Starts the player once both nodes have said that they listen: models take a while to load.
 
     Ends all where the depth node says that it can't: it stays there to be set right, but not here.
     """
     listening: set[str] = set()
 
-    def look(event: ProcessIO) -> ExecuteProcess | Shutdown | None:
+    def look(event: ProcessIO) -> ExecuteProcess | OpaqueFunction | None:
         if b"configure failed" in event.text:
-            return Shutdown(reason="the depth node could not be configured")
+            return failed("the depth node could not be configured")
         if b"listening to" not in event.text or event.process_name in listening:
             return None
         listening.add(event.process_name)

@@ -6,7 +6,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
 from dpt_ros.ros.parameters import OVERRIDES
-from dpt_ros.ros.qos import subscription_mismatch
+from dpt_ros.ros.qos import lossless_remedy, subscription_mismatch
 
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
@@ -37,9 +37,7 @@ def why_nothing_arrives(
             return subscription_mismatch(topic, policy, profile)
     return (
         f"{topic} has {len(publishers)} publisher(s), but nothing comes from them. If they do "
-        "publish, pictures are lost on the way: start them with FASTDDS_DEFAULT_PROFILES_FILE "
-        f"naming config/fastdds.xml, or this node with the parameter {OVERRIDES}{topic}"
-        ".subscription.reliability set to reliable"
+        f"publish, pictures are lost on the way: {lossless_remedy(topic)}"
     )
 
 

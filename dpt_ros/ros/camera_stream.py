@@ -19,8 +19,8 @@ from dpt_ros.ros.outputs import Outputs
 from dpt_ros.ros.qos import (
     input_profile,
     is_refused,
-    overriding_options,
-    subscription_callbacks,
+    lossless_remedy,
+    subscribe,
 )
 from dpt_ros.ros.stamps import StampWatch
 from dpt_ros.ros.statistics import FrameStatistics
@@ -28,7 +28,9 @@ from dpt_ros.ros.tell import Teller
 from dpt_ros.ros.topics import CameraTopics
 
 SILENCE_S = 3.0
-"""After so long without an image the diagnostics look for the reason."""
+"""After so long without an image the diagnostics look for the reason, ..."""
+TOLD_AFTER_S = 5.0
+"""... and after so long the log has it: a camera may start a little later than the node."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,13 +89,20 @@ class CameraStream:
         self.why_not: dict[str, str] = {}
         """Output that somebody listens to -> why it is not published."""
         self.reported_counts: dict[str, int] = {}
+        self.lost_infos = 0
+        """How many camera_info were lost on the way."""
+        self._is_silence_told = False
 
     def subscribe(self, transport: str) -> None:
         """Start to listen; `transport` is "raw" or "compressed"."""
         self._type = CompressedImage if transport == "compressed" else Image
         self.image_topic = transport_topic(self._node, self._topics.image, transport)
-        self._profile = self._subscribe(self._type, self.image_topic, self._on_image)
-        self._info_profile = self._subscribe(CameraInfo, self.camera_info_topic, self.camera.update)
+        self._profile = self._subscribe(
+            self._type, self.image_topic, self._on_image, self._on_images_lost
+        )
+        self._info_profile = self._subscribe(
+            CameraInfo, self.camera_info_topic, self.camera.update, self._on_infos_lost
+        )
         self._subscribed_s = time.monotonic()
 
     def unsubscribe(self) -> None:
@@ -103,6 +112,9 @@ class CameraStream:
             self.qos_trouble.pop(subscription.topic_name, None)
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
+        self._is_silence_told = False
+        for kind in self._kinds_of_arrival():
+            self._teller.forget(kind)
 
     def forget(self) -> None:
         """Drop what was not taken, and what was known of the images; after the worker's end."""
@@ -158,29 +170,50 @@ class CameraStream:
         )
         return dataclasses.replace(found, why_not=f"{found.why_not}{more}")
 
-    def silence(self) -> str:
+    def silence(self, after_s: float = SILENCE_S) -> str:
         """Why no image comes; "" while images come or the stream is not old enough to tell."""
         now_s = time.monotonic()
-        if not self._subscriptions or now_s - self._subscribed_s < SILENCE_S:
+        if not self._subscriptions or now_s - self._subscribed_s < after_s:
             return ""
-        if not self.statistics.is_silent(now_s, SILENCE_S):
+        if not self.statistics.is_silent(now_s, after_s):
             return ""
         type_name = f"sensor_msgs/msg/{self._type.__name__}"
         return why_nothing_arrives(
             self._node, self._topics.image, self.image_topic, type_name, self._profile
         )
 
-    def _subscribe(self, message_type: Any, topic: str, callback: Any) -> Any:
-        profile = input_profile()
+    def loss(self) -> str:
+        """What to do against the loss of images on their way; "" while none or few are lost."""
+        losses = self.statistics.losses(time.monotonic())
+        if losses is None or not self._subscriptions:
+            return ""
+        lost, sent = losses
+        return (
+            f"{lost} of the last {sent} images on {self.image_topic} were lost on the way: "
+            f"{lossless_remedy(self.image_topic)}"
+        )
+
+    def tell_arrival(self) -> None:
+        """Tell in the log, once each, that no image comes and why, that they come, or get lost."""
+        silence, loss = self._kinds_of_arrival()
+        if text := self.loss():
+            self._teller.tell_once(loss, text)
+        why = self.silence(TOLD_AFTER_S)
+        if why and why not in self.qos_trouble.values():  # which was told when it was noticed
+            self._teller.tell_change(silence, why)
+            self._is_silence_told = True
+        elif self._is_silence_told and not why:
+            self._is_silence_told = False
+            self._teller.forget(silence)
+            self._node.get_logger().info(f"images arrive on {self.image_topic}")
+
+    def _kinds_of_arrival(self) -> tuple[str, str]:
+        return f"silence of {self.name}", f"loss of {self.name}"
+
+    def _subscribe(self, message_type: Any, topic: str, callback: Any, lost: Any) -> Any:
+        profile, tell = input_profile(), self._tell_qos_of(topic)
         self._subscriptions.append(
-            self._node.create_subscription(
-                message_type,
-                topic,
-                callback,
-                profile,
-                event_callbacks=subscription_callbacks(topic, profile, self._tell_qos_of(topic)),
-                qos_overriding_options=overriding_options(),
-            )
+            subscribe(self._node, message_type, topic, callback, profile, tell, lost)
         )
         return profile
 
@@ -188,6 +221,12 @@ class CameraStream:
         now_s = time.monotonic()
         overwritten = self.mailbox.put(ReceivedImage(self, message, now_s))
         self.statistics.arrived(now_s, overwritten)
+
+    def _on_images_lost(self, number: int) -> None:
+        self.statistics.lost(time.monotonic(), number)
+
+    def _on_infos_lost(self, number: int) -> None:
+        self.lost_infos += number
 
     def _tell_qos_of(self, topic: str) -> Any:
         return lambda text: self._tell_qos(topic, text)

@@ -70,7 +70,7 @@ def camera_status(
     silence = stream.silence()
     listened = stream.outputs.subscribed()
     stream.forget_mended()
-    troubles = [silence, *stream.qos_trouble.values(), stream.stamps.oddity]
+    troubles = [silence, stream.loss(), *stream.qos_trouble.values(), stream.stamps.oddity]
     troubles += sorted(set(stream.why_not.values()))
     troubles += _new_drops(stream)
     # An image topic's mismatch is also why it is silent.
@@ -103,6 +103,9 @@ def camera_status(
     if silence:
         values["no images"] = silence
     values |= {f"{name} frames": str(n) for name, n in stream.statistics.counts.items()}
+    # Not among the frames, of which the others add up to those received.
+    values["images lost on the way"] = str(stream.statistics.lost_frames)
+    values["camera_info lost on the way"] = str(stream.lost_infos)
     values |= _times(stream, now_s)
     return _status(f"{prefix}: {stream.name}", level, message, values)
 

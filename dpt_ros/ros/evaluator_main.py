@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dpt_ros.ros.first_signal import FirstSignal
 from dpt_ros.ros.main import missing_module_message, name_prefix
-from dpt_ros.ros.transport import widen_shared_memory
 
 if TYPE_CHECKING:
     from dpt_ros.ros.evaluator_node import EvaluatorNode
@@ -23,16 +22,35 @@ example:
       -r camera_info:=/camera/camera_info -r points:=/lidar/points -p model:=dpt_hybrid \\
       -p calibration:=calibration.yaml -p output:=evaluation
 
-On Ctrl-C the report is written. Parameters: `ros2 param describe /dpt_evaluator NAME`.
+On Ctrl-C the report is written; the exit code is 3 where nothing was scored.
+Parameters: `ros2 param describe /dpt_evaluator NAME`.
 """
+
+NOTHING_SCORED = 3
+"""Exit code where the report has no scores."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the node until a signal; then write the report. The exit code is 0 then."""
+    """Run the node until a signal; then write the report.
+
+    The exit code is 0 then, or NOTHING_SCORED.
+    """
     arguments = list(sys.argv if arguments is None else arguments)
     if {"-h", "--help"} & set(arguments[1:]):
         sys.stdout.write(USAGE)
         return 0
+    signals = FirstSignal(loading_code=1)
+    try:
+        return _run(arguments, signals)
+    except KeyboardInterrupt:  # before there was anything to report
+        return 1
+    finally:
+        signals.ignore()
+
+
+def _run(arguments: list[str], signals: FirstSignal) -> int:
+    from dpt_ros.ros.transport import widen_shared_memory  # takes a while: signals first
+
     name_prefix()
     widen_shared_memory()
     try:
@@ -49,32 +67,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)  # the cores are the depth node's
     node: EvaluatorNode | None = None
     try:
-        node = _make_node()
+        from dpt_ros.ros.evaluator_node import EvaluatorNode  # takes seconds
+
+        signals.loaded()
+        node = EvaluatorNode()
         rclpy.spin(node)
-    except (ValueError, OSError) as error:  # a parameter given at the start
-        sys.stderr.write(f"dpt_evaluator: {error}\n")
-        return 1
     except KeyboardInterrupt:
         pass
-    except Exception:
-        if rclpy.ok():
-            raise
+    except Exception as error:
+        if not signals.came and rclpy.ok():
+            if not isinstance(error, (ValueError, OSError)):
+                raise
+            sys.stderr.write(f"dpt_evaluator: {error}\n")  # a parameter given at the start
+            return 1
     finally:
-        # From here on a second signal must not interrupt.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        signals.came = True  # from here on none must interrupt
         if node is not None:
             node.stop()
             node.destroy_node()
         rclpy.try_shutdown()
     return _write(node)
-
-
-def _make_node() -> EvaluatorNode:
-    """Make the node; what it imports takes seconds, after signals are handled."""
-    from dpt_ros.ros.evaluator_node import EvaluatorNode
-
-    return EvaluatorNode()
 
 
 def _write(node: EvaluatorNode | None) -> int:
@@ -91,7 +103,7 @@ def _write(node: EvaluatorNode | None) -> int:
         sys.stdout.write(f"  partial: {node.session.partial}\n")
     if folder is not None:
         sys.stdout.write(f"-> {Path(folder) / 'report.html'}\n")
-    return 0
+    return 0 if node.session.evaluation.scored else NOTHING_SCORED
 
 
 if __name__ == "__main__":

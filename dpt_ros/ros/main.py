@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpt_ros.inference.freed_memory import keep_freed_memory
-from dpt_ros.ros.transport import widen_shared_memory
+from dpt_ros.ros.first_signal import FirstSignal
 from dpt_ros.ros.tuning import (
     LOADER_THREAD,
     WORKER_THREAD,
@@ -47,6 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if {"-h", "--help"} & set(arguments[1:]):
         sys.stdout.write(USAGE)
         return 0
+    signals = FirstSignal(loading_code=0)
+    try:
+        code = _run(arguments, signals)
+    except KeyboardInterrupt:
+        code = 0
+    finally:
+        signals.ignore()
+    if _is_network_busy():  # waiting may take minutes, and ending it by finalising may crash
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(arguments: list[str], signals: FirstSignal) -> int:
+    from dpt_ros.ros.transport import widen_shared_memory  # takes a while: signals first
+
     name_prefix()
     keep_freed_memory()
     switch_threads_soon()
@@ -62,30 +78,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"dpt: {error}")
     node: DepthNode | None = None
     try:
-        node = _make_node()
+        from dpt_ros.ros.node import DepthNode  # imports torch, which takes seconds
+
+        signals.loaded()
+        node = DepthNode()
         rclpy.spin(node)
-    except ModuleNotFoundError as error:
-        return _complain(missing_module_message(error))
-    except ValueError as error:  # a parameter given at the start
-        return _complain(f"dpt: {error}")
-    except KeyboardInterrupt:
-        pass
-    except Exception:
-        if rclpy.ok():
-            raise
-        # A signal shut ROS down meanwhile: whatever failed then is of no interest.
+    except Exception as error:
+        if signals.came or not rclpy.ok():
+            return 0  # whatever failed because ROS was shut down meanwhile is of no interest
+        if isinstance(error, ModuleNotFoundError):
+            return _complain(missing_module_message(error))
+        if isinstance(error, ValueError):  # a parameter given at the start
+            return _complain(f"dpt: {error}")
+        raise
     finally:
-        # From here on a second signal must not interrupt.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        signals.came = True  # from here on none must interrupt
         if node is not None:
             node.stop(STOP_S)
             node.destroy_node()
         rclpy.try_shutdown()
-    if _is_network_busy():  # waiting may take minutes, and ending it by finalising may crash
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
     return 0
 
 
@@ -93,13 +104,6 @@ def _is_network_busy() -> bool:
     """Whether a network is still loaded or run, by a thread that the node has given up."""
     names = (WORKER_THREAD, LOADER_THREAD)
     return any(thread.name.startswith(names) for thread in threading.enumerate())
-
-
-def _make_node() -> DepthNode:
-    """Make the node; imports torch, which takes seconds, after signals are handled."""
-    from dpt_ros.ros.node import DepthNode
-
-    return DepthNode()
 
 
 def _complain(text: str) -> int:

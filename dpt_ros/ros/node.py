@@ -7,6 +7,7 @@ import gc
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -240,6 +241,7 @@ class DepthNode(LifecycleNode):
             raise KeyboardInterrupt from error  # a signal shut ROS down while the model loaded
         expected = isinstance(error, (ValueError, OSError, ImportError))
         text = str(error) if expected else self._described(error)
+        text = _with_parameter(text, self._settings.config)
         trace = traceback.format_exc()
         traceback.clear_frames(error.__traceback__)  # they may hold the half-loaded model
         self._clean_up()
@@ -324,6 +326,8 @@ class DepthNode(LifecycleNode):
             for stream in self._streams
         ]
         self._diagnostics.publish(message)
+        for stream in self._streams:
+            stream.tell_arrival()
 
     def _state(self) -> NodeState:
         if self._processor is None or self._worker is None:
@@ -333,6 +337,15 @@ class DepthNode(LifecycleNode):
         if not self._worker.is_alive():
             return NodeState("active", failure="the worker's thread ended: restart the node")
         return NodeState("active", self._transition_error, self._processor.failure())
+
+
+def _with_parameter(text: str, settings: NodeSettings) -> str:
+    """What is wrong with a file, with the parameter that names it."""
+    for name in ("checkpoint", "calibration"):
+        path = getattr(settings, name)
+        if path and text.startswith(f"{Path(path).expanduser()}: "):
+            return f"{name} {text}"
+    return text
 
 
 def _release_memory() -> None:

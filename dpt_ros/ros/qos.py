@@ -17,13 +17,22 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 
 from dpt_ros.ros.parameters import OVERRIDES
 
 try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.event_handler import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
 except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.qos_event import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
 
 
 def input_profile() -> QoSProfile:
@@ -80,15 +89,71 @@ def is_refused(offered: QoSProfile, asked: QoSProfile) -> bool:
     return bool(qos_check_compatible(offered, asked)[0] == QoSCompatibility.ERROR)
 
 
+def subscribe(
+    node: Node,
+    message_type: Any,
+    topic: str,
+    callback: Callable[[Any], None],
+    profile: QoSProfile,
+    tell: Callable[[str], None],
+    lost: Callable[[int], None],
+) -> Subscription[Any]:
+    """Subscribe; what a user overrides changes `profile`.
+
+    Args:
+        node: makes the subscription.
+        message_type: of the topic.
+        topic: its full name.
+        callback: takes each message.
+        profile: what is asked for.
+        tell: takes the sentence about a mismatch.
+        lost: takes how many messages were lost since it was last called; not every middleware
+            tells.
+    """
+
+    def create(lost: Callable[[int], None] | None) -> Subscription[Any]:
+        return node.create_subscription(
+            message_type,
+            topic,
+            callback,
+            profile,
+            event_callbacks=subscription_callbacks(topic, profile, tell, lost),
+            qos_overriding_options=overriding_options(),
+        )
+
+    try:
+        return create(lost)
+    except UnsupportedEventTypeError:
+        return create(None)
+
+
 def subscription_callbacks(
-    topic: str, profile: QoSProfile, tell: Callable[[str], None]
+    topic: str,
+    profile: QoSProfile,
+    tell: Callable[[str], None],
+    lost: Callable[[int], None] | None,
 ) -> SubscriptionEventCallbacks:
-    """Callbacks that hand the sentence about a mismatch to `tell`."""
+    """Callbacks for a mismatch and for lost messages; see `subscribe`."""
 
     def incompatible(event: Any) -> None:
         tell(subscription_mismatch(topic, _policy_name(event), profile))
 
-    return SubscriptionEventCallbacks(incompatible_qos=incompatible)
+    def count(event: Any) -> None:
+        if lost is not None:
+            lost(event.total_count_change)
+
+    return SubscriptionEventCallbacks(
+        incompatible_qos=incompatible, message_lost=None if lost is None else count
+    )
+
+
+def lossless_remedy(topic: str) -> str:
+    """What to change where messages of a topic are lost on the way to this node."""
+    return (
+        "start what publishes them with FASTDDS_DEFAULT_PROFILES_FILE naming config/fastdds.xml "
+        "(before Kilted FASTRTPS_DEFAULT_PROFILES_FILE), or, where that publishes reliably, this "
+        f"node with the parameter {OVERRIDES}{topic}.subscription.reliability set to reliable"
+    )
 
 
 def publisher_callbacks(

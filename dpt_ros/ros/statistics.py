@@ -17,6 +17,10 @@ _PATIENCE_S = 30.0
 
 _MOST_FRAMES = 1024
 
+_LOST_SHARE = 0.05
+_LOST_FRAMES = 2
+"""A stream is lossy above this share of what was sent, ... and above so many, within `WINDOW_S`."""
+
 COUNTS = ("received", "published", "overwritten", "stale", "undecodable", "failed", "not wanted")
 
 
@@ -71,6 +75,8 @@ class FrameStatistics:
         self._arrivals_s: deque[float] = deque(maxlen=_MOST_FRAMES)
         self._frames: deque[FrameTimes] = deque(maxlen=_MOST_FRAMES)
         self._latencies_s: deque[tuple[float, float]] = deque(maxlen=_MOST_FRAMES)
+        self._losses: deque[tuple[float, int]] = deque(maxlen=_MOST_FRAMES)
+        self._lost = 0
 
     def count(self, name: str) -> None:
         """Add one to one of `COUNTS`."""
@@ -83,6 +89,27 @@ class FrameStatistics:
             self._counts["received"] += 1
             self._counts["overwritten"] += overwritten
             self._arrivals_s.append(now_s)
+
+    def lost(self, now_s: float, number: int) -> None:
+        """Note images that were sent, and that the middleware knows not to have come."""
+        with self._lock:
+            self._lost += number
+            self._losses.append((now_s, number))
+
+    @property
+    def lost_frames(self) -> int:
+        """How many were lost on the way; none of them is in `counts`."""
+        with self._lock:
+            return self._lost
+
+    def losses(self, now_s: float) -> tuple[int, int] | None:
+        """Images lost and images sent in the last seconds; None where too few to speak of."""
+        with self._lock:
+            lost = sum(number for at_s, number in self._losses if now_s - at_s <= WINDOW_S)
+            came = sum(now_s - at_s <= WINDOW_S for at_s in self._arrivals_s)
+        if lost <= _LOST_FRAMES or lost <= _LOST_SHARE * (lost + came):
+            return None
+        return lost, lost + came
 
     def finished(self, times: FrameTimes, latency_s: float | None) -> None:
         """Note a published frame; `latency_s` from its stamp, None if the stamp says nothing."""

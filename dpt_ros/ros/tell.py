@@ -56,8 +56,16 @@ class Teller:
         if text:
             self._log(text)
 
+    def tell_once(self, kind: str, text: str) -> None:
+        """Log `text` unless this kind was told by `tell_once` before, in whatever words."""
+        with self._lock:
+            if self._told.get(kind):
+                return
+            self._told[kind] = text
+        self._log(text)
+
     def forget(self, about: str) -> None:
-        """Let `tell_change` tell anew of every kind that begins with `about`."""
+        """Let `tell_change` and `tell_once` tell anew of every kind that begins with `about`."""
         with self._lock:
             self._told = {
                 kind: text for kind, text in self._told.items() if not kind.startswith(about)

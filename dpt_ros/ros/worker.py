@@ -48,7 +48,8 @@ class Worker(Generic[Item]):
         with self._ready:
             self._stopping = True
             self._ready.notify_all()
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:  # or a signal came before it was started
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def is_alive(self) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ RECORDED = (
     "OnProcessExit",
     "OnProcessIO",
     "OnProcessStart",
+    "OpaqueFunction",
     "ParameterFile",
     "RegisterEventHandler",
     "Shutdown",
@@ -103,12 +105,21 @@ def launch_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def launch(launch_modules: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Launched]:
-    """Call with a launch file's name and its arguments: `launch("depth", rviz="true")`."""
+    """Call with a launch file's name and its arguments: `launch("depth", rviz="true")`.
+
+    RViz and `ros2 bag` are taken for installed.
+    """
     monkeypatch.setattr("dpt_ros.ros.transport.widen_shared_memory", lambda: None)
+    monkeypatch.setattr("dpt_ros.ros.launch_arguments.get_package_prefix", lambda _: "/")
+    monkeypatch.setattr(
+        "dpt_ros.ros.launch_arguments.entry_points", lambda group: [SimpleNamespace(name="bag")]
+    )
 
     def run(name: str, **arguments: str) -> Launched:
         module = load(ROOT / "launch" / f"{name}.launch.py")
         monkeypatch.setattr(module, "get_package_share_directory", lambda _: str(ROOT))
+        if hasattr(module, "get_logger"):
+            monkeypatch.setattr(module, "get_logger", logging.getLogger)
         for known in RECORDED:
             if hasattr(module, known):
                 monkeypatch.setattr(module, known, recorded(getattr(module, known)))

@@ -6,6 +6,7 @@ Only for machines without them: names and meaning as in their sources
 
 from __future__ import annotations
 
+import logging
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ class Entity:
 class LaunchContext:
     def __init__(self) -> None:
         self.launch_configurations: dict[str, str] = {}
+        self.is_shutdown = False
 
 
 class LaunchDescription:
@@ -58,8 +60,8 @@ class DeclareLaunchArgument:
 
 
 class OpaqueFunction:
-    def __init__(self, *, function: Any, args: list[Any]) -> None:
-        self._function, self._args = function, args
+    def __init__(self, *, function: Any, args: list[Any] | None = None) -> None:
+        self._function, self._args = function, args or []
 
     def visit(self, context: LaunchContext) -> list[Any]:
         return list(self._function(context, *self._args))
@@ -110,6 +112,7 @@ def modules() -> dict[str, ModuleType]:
         "launch.event_handlers": entities("OnProcessExit", "OnProcessIO", "OnProcessStart"),
         "launch.events.process": entities("ProcessExited", "ProcessIO", "ProcessStarted"),
         "launch.launch_description_entity": {"LaunchDescriptionEntity": Entity},
+        "launch.logging": {"get_logger": logging.getLogger},
         "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
         "launch_ros.actions": entities("Node"),
         "launch_ros.parameter_descriptions": {

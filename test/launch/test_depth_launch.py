@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,122 @@ def test_rviz_shows_the_camera_the_lidar_and_the_frame_that_were_given(launch: L
 def test_the_log_level_is_the_nodes(launch: Launch) -> None:
     node = launch("depth", log_level="debug").node("dpt")
     assert node.keywords["ros_arguments"] == ["--log-level", "debug"]
+
+
+@pytest.mark.parametrize("text", ["INFO", "dpt:=debug"])
+def test_a_log_level_as_ros_reads_it_is_taken(launch: Launch, text: str) -> None:
+    node = launch("depth", log_level=text).node("dpt")
+    assert node.keywords["ros_arguments"] == ["--log-level", text]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("precision", "half", "expected one of auto, float32, float16, bfloat16"),
+        ("image_transport", "theora", "expected one of raw, compressed"),
+        ("log_level", "verbose", "expected one of debug, info, warn, error, fatal"),
+        ("image", "/cam//image", "expected a topic .*repeated forward slashes"),
+        ("image", "/cam/image/", "expected a topic .*must not end with a forward slash$"),
+        ("camera_info", "my camera", "expected a topic .*characters other than alphanumerics"),
+        ("lidar", "/1lidar", "expected a topic .*must not start with a number"),
+        ("namespace", "robot-1", "expected one such as /robot: namespace must not contain"),
+        ("namespace", "a//b", "expected one such as /robot: .*repeated forward slashes"),
+    ],
+)
+def test_what_would_end_the_node_is_refused_before_it_starts(
+    launch: Launch, name: str, text: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: got '{text}', {expected}"):
+        launch("depth", **{name: text})
+
+
+def test_the_few_values_of_an_argument_are_those_of_the_setting() -> None:
+    from dpt_ros.ros.launch_arguments import CHOICES
+
+    settings = {item.name: item.choices for item in list_settings(NodeSettings)}
+    assert {name: settings[name] for name in CHOICES} == CHOICES
+
+
+@pytest.mark.parametrize("file", ["depth", "replay_evaluation"])
+def test_rviz_that_is_not_installed_starts_nothing(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str
+) -> None:
+    from ament_index_python.packages import PackageNotFoundError
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("dpt_ros.ros.launch_arguments.get_package_prefix", missing)
+    given = {"bag": str(tmp_path)} if file == "replay_evaluation" else {}
+    with pytest.raises(RuntimeError, match="rviz:=true needs the package rviz2"):
+        launch(file, rviz="true", **given)
+    assert launch(file, rviz="false", **given).node("dpt")
+
+
+KEYS = [
+    *("dpt", "/dpt", "depth_node", "/robot/one/dpt", "robot/one/dpt", "/other/dpt"),
+    *("/**", "**", "/*", "*", "/*/dpt", "/*/*/dpt", "/*/*/*", "/**/dpt", "**/dpt", "/robot/**"),
+    *("/robot/*", "/robot/*/dpt", "/robot/**/dpt", "/robot/one/*", "/robot/one/**", "/**/one/dpt"),
+    *("/**/**", "/*/**", "/**/*", "/robot/one/dpt/**", "/robot/one/dpt/*"),
+]
+PARAMETERS = {"ros__parameters": {"model": "dpt_tiny"}}
+NESTED: list[Any] = [
+    {"robot": {"one": {"dpt": PARAMETERS}}},
+    {"/robot": {"one/dpt": PARAMETERS}},
+    {"/robot/": {"one/": {"dpt": PARAMETERS}}},
+    {"/**": {"dpt": PARAMETERS}},
+    {"other": {"dpt": PARAMETERS}},
+    {"other": PARAMETERS, "robot": {"one": {"dpt": PARAMETERS}}},
+    {},
+]
+
+
+@pytest.mark.parametrize("namespace", ["/robot/one", "/robot", "/"])
+def test_a_parameter_file_that_ros_would_not_give_to_the_node_is_told(
+    launch: Launch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    namespace: str,
+) -> None:
+    """What rclpy gives to a node of that name decides."""
+    import rclpy
+
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
+
+    for content in [*({key: PARAMETERS} for key in KEYS), *NESTED]:
+        file = tmp_path / "mine.yaml"
+        file.write_text(json.dumps(content))
+        caplog.clear()
+        launch("depth", params_file=str(file), namespace=namespace)
+        context = rclpy.Context()
+        rclpy.init(args=["dpt", "--ros-args", "--params-file", str(file)], context=context)
+        node = rclpy.create_node(
+            "dpt",
+            namespace=namespace,
+            context=context,
+            automatically_declare_parameters_from_overrides=True,
+            start_parameter_services=False,
+        )
+        is_given = node.has_parameter("model")
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+        assert bool(caplog.messages) is not is_given, content
+
+
+def test_a_parameter_file_for_another_node_is_told_with_its_keys(
+    launch: Launch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps({"depth_node": PARAMETERS, "a": {"b": PARAMETERS}}))
+    launch("depth", params_file=str(file), namespace="robot")
+    assert caplog.messages == [
+        f"params_file {file} holds nothing for the node /robot/dpt (its keys: /depth_node, /a/b): "
+        "name it /robot/dpt, or /** for every node"
+    ]
+    assert caplog.records[0].levelname == "WARNING"
+    file.write_text("")
+    caplog.clear()
+    launch("depth", params_file=str(file))
+    assert "the node /dpt (its keys: none): name it /dpt" in caplog.messages[0]

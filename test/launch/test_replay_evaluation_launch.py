@@ -11,6 +11,7 @@ import pytest
 
 from dpt_ros.config import ConfigError, list_settings
 from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.ros.evaluator_main import NOTHING_SCORED
 from dpt_ros.ros.settings import NodeSettings
 
 Launch = Callable[..., Any]
@@ -49,11 +50,18 @@ def player_of(launched: Any, entities: list[Any]) -> Any:
     return answers[2]
 
 
-def shutdown_of(timer: Any) -> tuple[float, str]:
-    """After how many seconds all ends, and the reason."""
+def action_of(timer: Any) -> tuple[float, Any]:
+    """After how many seconds what is done."""
     assert type(timer).__name__ == "TimerAction"
-    (shutdown,) = timer.keywords["actions"]
-    return timer.keywords["period"], shutdown.keywords["reason"]
+    (action,) = timer.keywords["actions"]
+    return timer.keywords["period"], action
+
+
+def error_of(action: Any) -> str:
+    """What `ros2 launch` says that ends by it, with an exit code that is not 0."""
+    with pytest.raises(RuntimeError) as error:
+        action.keywords["function"](None)
+    return str(error.value)
 
 
 def test_the_evaluator_is_told_what_the_node_is_told(launch: Launch, bag: Path) -> None:
@@ -126,13 +134,17 @@ def test_a_recording_is_only_called_played_if_the_player_says_so(launch: Launch,
     player = player_of(launched, started_with(launched))
     (handler,) = launched.handlers("OnProcessExit", player)
     (timer,) = handler["on_exit"](SimpleNamespace(returncode=0), launched.context)
-    assert shutdown_of(timer) == (3.0, "the recording was played")
+    after_s, shutdown = action_of(timer)
+    assert (after_s, shutdown.keywords["reason"]) == (3.0, "the recording was played")
 
     (told,) = handler["on_exit"](SimpleNamespace(returncode=1), launched.context)
     sentence = "The player ended with exit code 1."
-    assert told.keywords["cmd"] == ["ros2", "param", "set", "/dpt_evaluator", "partial", sentence]
+    # ros2's daemon may not know the evaluator.
+    command = ["ros2", "param", "set", "--no-daemon", "--spin-time", "3"]
+    assert told.keywords["cmd"] == [*command, "/dpt_evaluator", "partial", sentence]
     (timer,) = told.keywords["on_exit"]
-    assert shutdown_of(timer) == (3.0, "the player ended with exit code 1: see what it said")
+    after_s, end = action_of(timer)
+    assert after_s > 0.0 and error_of(end) == "the player ended with exit code 1: see what it said"
     partial = next(item for item in list_settings(LiveSettings) if item.name == "partial")
     assert not partial.fixed  # or it could not be set while the node runs
 
@@ -142,12 +154,49 @@ def test_all_ends_where_a_node_ends_or_cannot_be_configured(launch: Launch, bag:
     entities = started_with(launched)
     for node in (launched.node("dpt"), launched.node("dpt_evaluator", entities)):
         (handler,) = launched.handlers("OnProcessExit", node)
-        (timer,) = handler["on_exit"]
-        assert shutdown_of(timer)[1].startswith("a node ended")
+        (timer,) = handler["on_exit"](SimpleNamespace(returncode=0), launched.context)
+        assert error_of(action_of(timer)[1]).startswith("a node ended")
+        at_the_end = SimpleNamespace(is_shutdown=True)
+        assert not handler["on_exit"](SimpleNamespace(returncode=0), at_the_end)
         (told,) = launched.handlers("OnProcessIO", node)
         event = SimpleNamespace(text=b"configure failed: no weights", process_name="dpt")
-        answer = told["on_stdout"](event)
-        assert answer.keywords["reason"] == "the depth node could not be configured"
+        assert error_of(told["on_stdout"](event)) == "the depth node could not be configured"
+
+
+def test_an_evaluator_that_scored_nothing_is_an_error(launch: Launch, bag: Path) -> None:
+    launched = launch(FILE, bag=str(bag))
+    scores = launched.node("dpt_evaluator", started_with(launched))
+    (handler,) = launched.handlers("OnProcessExit", scores)
+    with pytest.raises(RuntimeError, match="nothing was scored"):
+        handler["on_exit"](SimpleNamespace(returncode=NOTHING_SCORED), launched.context)
+
+
+def test_without_a_player_nothing_starts(
+    launch: Launch, bag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "dpt_ros.ros.launch_arguments.entry_points", lambda group: [SimpleNamespace(name="param")]
+    )
+    with pytest.raises(RuntimeError, match="needs `ros2 bag`, which is not installed"):
+        launch(FILE, bag=str(bag))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("precision", "half"),
+        ("image_transport", "theora"),
+        ("image", "/cam//image"),
+        ("camera_info", "/cam/info/"),
+        ("points", "/my lidar"),
+        ("odometry", "/1"),
+    ],
+)
+def test_what_would_end_a_node_is_refused_before_it_starts(
+    launch: Launch, bag: Path, name: str, text: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: got '{text}', expected "):
+        launch(FILE, bag=str(bag), **{name: text})
 
 
 @pytest.mark.parametrize("name", ["rviz", "rectified", "overwrite"])

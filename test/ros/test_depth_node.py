@@ -329,3 +329,31 @@ def test_camera_info_sent_before_the_node_came_comes_with_that_advice(
     wait_until(
         lambda: camera.has_info, "camera_info", lambda: rclpy.spin_once(node, timeout_sec=0.1)
     )
+
+
+def test_a_middleware_that_does_not_tell_what_is_lost_is_taken_as_it_is(
+    make: Any, peer_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rclpy
+    from sensor_msgs.msg import Image
+
+    from dpt_ros.ros.qos import UnsupportedEventTypeError
+
+    node = make()
+    node.trigger_deactivate()
+    create = node.create_subscription
+
+    def refuse(*arguments: Any, event_callbacks: Any, **options: Any) -> Any:
+        if event_callbacks.message_lost is not None:
+            raise UnsupportedEventTypeError("message lost")
+        return create(*arguments, event_callbacks=event_callbacks, **options)
+
+    monkeypatch.setattr(node, "create_subscription", refuse)
+    node.trigger_activate()
+    publisher = peer_node.create_publisher(Image, "/image_rect", 1)
+
+    def publish() -> None:
+        publisher.publish(image_message(picture(seed=1), time.time_ns()))
+        rclpy.spin_once(node, timeout_sec=0.1)
+
+    wait_until(lambda: node._streams[0].statistics.counts["received"], "a picture", publish)

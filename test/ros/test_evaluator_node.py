@@ -21,6 +21,8 @@ from ros_peer import (
     values_of,
 )
 
+from dpt_ros.ros.evaluator_main import NOTHING_SCORED
+
 pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
 
 IMAGE, CAMERA_INFO, POINTS = "/camera/image_rect", "/camera/camera_info", "/lidar/points"
@@ -158,7 +160,7 @@ def test_topics_given_as_parameters_are_listened_to(peer: Any, start_evaluator: 
     peer.wait_until(is_listening, f"who hears {expected}", START_S)
     told = "listening to /front/image/compressed"
     peer.wait_until(lambda: told in evaluator.log, told, START_S)
-    assert evaluator.stop() == 0, evaluator.log
+    assert evaluator.stop() == NOTHING_SCORED, evaluator.log
 
 
 def test_it_follows_the_depth_node_into_its_namespace_and_to_its_transport(
@@ -174,7 +176,7 @@ def test_it_follows_the_depth_node_into_its_namespace_and_to_its_transport(
     peer.wait_until(is_listening, f"who hears {expected}", START_S)
     told = f"listening to {IMAGE}/compressed"
     peer.wait_until(lambda: told in evaluator.log, told, START_S)
-    assert evaluator.stop() == 0, evaluator.log
+    assert evaluator.stop() == NOTHING_SCORED, evaluator.log
 
 
 def test_settings_that_are_wrong_end_it_with_a_sentence(
@@ -228,7 +230,7 @@ def test_a_process_that_is_not_here_is_told(
         status = peer.status("dpt_evaluator: scores")
         if values_of(status)["frames"] != "0":
             break
-    assert evaluator.stop() == 0, evaluator.log
+    assert evaluator.stop() == NOTHING_SCORED, evaluator.log
     reasons = [text for text in _read(out, "metrics")["missing"] if text.startswith("CPU")]
     expected = str(gone.pid) if is_known else "set the parameter node_pid"
     assert len(reasons) == 1 and expected in reasons[0]

@@ -95,3 +95,20 @@ def test_counts_and_latencies() -> None:
     assert statistics.rates_hz(10.5) == pytest.approx((10.0, 10.0))
     statistics.forget_latencies()
     assert statistics.latencies_s(10.5) == []
+
+
+def test_losses_are_spoken_of_above_a_few_and_above_a_share() -> None:
+    statistics = FrameStatistics()
+    for index in range(100):
+        statistics.arrived(10.0 + index / 100.0, overwritten=False)
+    statistics.lost(11.0, 5)
+    assert statistics.losses(11.0) is None  # 5 of 105: less than 5 %
+    statistics.lost(11.0, 1)
+    assert statistics.losses(11.0) == (6, 106)
+    assert statistics.losses(17.0) is None  # long ago
+    statistics.lost(30.0, 2)
+    assert statistics.losses(30.0) is None  # all that was sent, but only two
+    statistics.lost(31.0, 1)
+    assert statistics.losses(31.0) == (3, 3)
+    assert statistics.lost_frames == 9
+    assert sum(statistics.counts.values()) == statistics.counts["received"] == 100

@@ -74,3 +74,7 @@ def test_stop_tells_when_the_item_in_work_takes_too_long() -> None:
     recorder.leave.release()
     assert recorder.worker.stop(timeout_s=5)
     assert not recorder.worker.is_alive()
+
+
+def test_one_that_was_not_started_has_ended() -> None:
+    assert Recorder().worker.stop(timeout_s=5)  # a signal came in between

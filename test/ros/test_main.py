@@ -62,3 +62,58 @@ def test_a_loading_that_is_no_longer_wanted_is_given_up(monkeypatch: pytest.Monk
         Network.load(NodeSettings(), is_wanted=lambda: False)
     end.set()
     assert time.monotonic() - began_s < 30.0
+
+
+_SIGNALS = """
+import os, signal, sys
+from dpt_ros.inference import DepthPredictor
+from dpt_ros.ros.main import main
+
+set_handler = signal.signal
+is_ending = False
+
+def load(*_, **__):
+    global is_ending
+    is_ending = True
+    os.kill(os.getpid(), {number})
+
+def set_late(number, handler):
+    if is_ending:
+        os.kill(os.getpid(), {number})
+    return set_handler(number, handler)
+
+DepthPredictor.from_model = load
+signal.signal = set_late
+sys.exit(main(["node", "--ros-args", "-p", "model:=dpt_tiny", "-p", "device:=cpu"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("ros_environment")
+def test_signals_after_the_first_do_not_interrupt_how_the_node_ends(number: signal.Signals) -> None:
+    """Ctrl-C reaches the node, and `ros2 launch` sends another at the same time."""
+    program = _SIGNALS.format(number=int(number))
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+_INTERRUPTED_START = """
+import os, signal, sys
+import dpt_ros.ros.main as entry
+
+def interrupt():  # ROS is not there yet
+    os.kill(os.getpid(), signal.SIGINT)
+
+entry.name_prefix = interrupt
+sys.exit(entry.main(["node", "--ros-args", "-p", "model:=dpt_tiny", "-p", "device:=cpu"]))
+"""
+
+
+@pytest.mark.usefixtures("ros_environment")
+def test_a_signal_before_ros_is_there_ends_the_node_as_well() -> None:
+    command = [sys.executable, "-c", _INTERRUPTED_START]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")

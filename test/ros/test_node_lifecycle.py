@@ -62,10 +62,10 @@ def test_without_autostart_it_waits(node: Any, peer: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("checkpoint", "/no/such/weights.safetensors", "/no/such/weights.safetensors"),
+        ("checkpoint", "/no/such/weights.safetensors", "checkpoint /no/such/weights.safetensors: "),
         ("model", "dpt_enormous", "dpt_enormous"),
         ("device", "cuda:99", "cuda"),
-        ("calibration", "/no/such/calibration.yaml", "/no/such/calibration.yaml"),
+        ("calibration", "/no/such/calibration.yaml", "calibration /no/such/calibration.yaml: "),
     ],
 )
 def test_a_configure_that_fails_says_why_and_leaves_it_unconfigured(

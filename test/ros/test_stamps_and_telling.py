@@ -85,3 +85,12 @@ def test_a_state_that_was_forgotten_is_told_anew_and_others_are_not() -> None:
         log.teller.forget("left ")
         log.now_s += 2.0
     assert log.lines == ["none for left metres", "none for right metres", "none for left metres"]
+
+
+def test_what_is_told_once_is_told_again_after_it_was_forgotten() -> None:
+    log = Log()
+    for text in ("3 of 10 lost", "4 of 10 lost"):
+        log.teller.tell_once("loss of left", text)
+    log.teller.forget("loss of left")
+    log.teller.tell_once("loss of left", "5 of 10 lost")
+    assert log.lines == ["3 of 10 lost", "5 of 10 lost"]
