@@ -21,7 +21,12 @@ from dpt_ros.bags.scan_placement import Scan, find_fixed_frame, place_scan
 from dpt_ros.bags.stamp_guard import StampGuard, stamped_transforms
 from dpt_ros.bags.tally import Tally
 from dpt_ros.bags.topics import SensorTopics, find_topics, frame_warnings, is_rectified
-from dpt_ros.bags.transforms import LONGEST_WAIT_NS, TransformError, TransformGraph
+from dpt_ros.bags.transforms import (
+    LONGEST_WAIT_NS,
+    TransformError,
+    TransformGraph,
+    bare_frame,
+)
 from dpt_ros.bags.transforms_file import read_transforms
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.lidar import Projection, project_scan
@@ -69,6 +74,7 @@ class SampleAssembly:
         self._info: Any = None
         self._infos: dict[int, Any] = {}
         self._odometry_frame = ""
+        self._moved_frame: str | None = None
         self._newest_ns = 0
         self._last_ns: int | None = None
         self._masks: dict[tuple[int, int], NDArray[np.bool_] | None] = {}
@@ -123,7 +129,7 @@ class SampleAssembly:
             self.tally.warn(f"the fixed transform {name} has two values: the later one is taken")
 
     def _begin(self, topics: SensorTopics) -> None:
-        self._without_motion = topics.without_motion
+        self._topics = topics
         pictures = self._settings.pictures
         self._is_rectified = (
             is_rectified(topics.image) if pictures == "auto" else pictures == "rectified"
@@ -194,6 +200,7 @@ class SampleAssembly:
             self._odometry_frame = message.message.header.frame_id.lstrip("/")
             try:
                 self._graph.add_odometry(message.message)
+                self._moved_frame = bare_frame(message.message.child_frame_id)
             except TransformError as error:
                 self.tally.reject("transform that is none", str(error))
         else:
@@ -309,7 +316,7 @@ class SampleAssembly:
         scan, picture_ns = waiting.scan, waiting.pair.picture_ns
         is_body = find_body(scan, self._boxes, self._graph)
         placed = self._place(scan, camera_frame, picture_ns, fixed, is_body)
-        self._tell_of_motion(scan, fixed)
+        self._tell_of_motion(scan, camera_frame, fixed)
         # The body's points go along: left out before, they would not hide what is behind them.
         projection = project_scan(placed, camera, np.eye(4), self._settings.lidar, is_body)
         self.tally.points["in_picture"] += projection.in_image
@@ -352,14 +359,17 @@ class SampleAssembly:
         self.tally.damage = text
         self.tally.warn(text)
 
-    def _tell_of_motion(self, scan: Scan, fixed: str | None) -> None:
+    def _tell_of_motion(self, scan: Scan, camera_frame: str, fixed: str | None) -> None:
         if not self._settings.motion_compensation:
             return
         if fixed is None:
-            named = self._settings.fixed_frame
+            moved, named = self._moved_frame, self._settings.fixed_frame
+            if moved is not None and self._graph.is_connected(moved, scan.frame):
+                named = named or self._odometry_frame
             stays = f"the LiDAR does not move in the frame {named!r} (--fixed-frame): if the robot "
             stays += "moved, name a frame that stands still"
-            self.tally.warn(stays if named else self._without_motion)
+            sensors = [bare_frame(frame) for frame in (scan.frame, camera_frame)]
+            self.tally.warn(stays if named else self._topics.without_motion(moved, sensors))
         elif scan.stamps_ns is None:
             self.tally.warn(
                 "the scans do not say when each point was measured: the movement between scan and "

@@ -14,7 +14,8 @@ Scan = TypeVar("Scan")
 _PATIENCE_NS = 500_000_000
 # No stream is taken to be later than this behind the other: pictures that wait are large.
 _LONGEST_DELAY_NS = 2_000_000_000
-# So many stamps of dropped pictures are kept, to tell what a late scan would have found.
+# So many stamps of dropped pictures are kept, to tell what a late scan would have found, and of
+# scans that are settled, to tell whether a dropped picture was near to one.
 _KEPT_STAMPS = 300
 
 
@@ -53,6 +54,7 @@ class Pairing(Generic[Picture, Scan]):
         self._newest_picture_ns: int | None = None
         self._newest_scan_ns: int | None = None
         self._dropped_ns: deque[int] = deque(maxlen=_KEPT_STAMPS)
+        self._settled_ns: deque[int] = deque(maxlen=_KEPT_STAMPS)
         self._delay_ns = 0
 
     def add_picture(self, stamp_ns: int, picture: Picture) -> Iterator[Pair[Picture, Scan]]:
@@ -78,12 +80,12 @@ class Pairing(Generic[Picture, Scan]):
         """Decide about the oldest scan as long as no later message can change the answer."""
         while self._scans and self._is_certain(self._scans[0][0], is_end):
             stamp_ns, scan = self._scans[0]
+            self._scans.popleft()
+            self._settled_ns.append(stamp_ns)
             nearest = min(self._pictures, key=lambda p: abs(p[0] - stamp_ns), default=None)
             if nearest is None or abs(nearest[0] - stamp_ns) > self.max_gap_ns:
-                self._scans.popleft()
                 self._reject_scan(stamp_ns)
                 continue
-            self._scans.popleft()
             if self._scans and abs(self._scans[0][0] - nearest[0]) < abs(stamp_ns - nearest[0]):
                 self._reject("scan whose picture is nearer to another scan")
             else:
@@ -93,8 +95,7 @@ class Pairing(Generic[Picture, Scan]):
     def _take(self, picture: tuple[int, Picture], scan: tuple[int, Scan]) -> Pair[Picture, Scan]:
         """Pair the two; pictures older than this one will find no scan any more."""
         while self._pictures[0] is not picture:
-            self._pictures.popleft()
-            self._reject("picture not nearest to a scan")
+            self._reject_picture(self._pictures.popleft()[0])
         self._pictures.popleft()
         return Pair(picture[0], scan[0], picture[1], scan[1])
 
@@ -121,8 +122,14 @@ class Pairing(Generic[Picture, Scan]):
                 patience_ns = self.max_gap_ns + _PATIENCE_NS + self._delay_ns
                 oldest_ns = max(oldest_ns, self._newest_picture_ns - patience_ns)
         while self._pictures and (is_end or self._pictures[0][0] < oldest_ns):
-            self._dropped_ns.append(self._pictures.popleft()[0])
-            self._reject("picture without a scan")
+            stamp_ns = self._pictures.popleft()[0]
+            self._dropped_ns.append(stamp_ns)
+            self._reject_picture(stamp_ns)
+
+    def _reject_picture(self, stamp_ns: int) -> None:
+        """Count a picture that is in no pair; the scans that wait are too late for it."""
+        is_near = any(abs(scan_ns - stamp_ns) <= self.max_gap_ns for scan_ns in self._settled_ns)
+        self._reject("picture not nearest to a scan" if is_near else "picture without a scan")
 
     def _reject_scan(self, stamp_ns: int) -> None:
         """Count a scan without a picture, and whether there was one, before the scan came."""

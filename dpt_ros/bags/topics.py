@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,16 +39,25 @@ class SensorTopics:
         optional = (self.odometry,) if self.odometry else ()
         return (self.image, self.camera_info, self.points, *optional, *self.moving_transforms)
 
-    @property
-    def without_motion(self) -> str:
-        """What to tell where nothing says how the robot moves."""
-        odometry = "no odometry"
+    def without_motion(self, moved: str | None, sensors: Sequence[str]) -> str:
+        """What to tell where nothing says how the robot's sensors move.
+
+        Args:
+            moved: the frame that the odometry moves, which is not connected to the sensors'; None
+                where no odometry came.
+            sensors: the frames of LiDAR and camera.
+        """
+        if_moved = "if the robot moved, its scans are smeared and its depth is off"
+        if moved is not None:
+            frames = " and ".join(repr(frame) for frame in sensors)
+            return (
+                f"{self.odometry} moves {moved!r}, which no transform connects to {frames}: give "
+                f"it in a file of transforms (--transforms); {if_moved}"
+            )
+        odometry = f"no odometry from {self.odometry} in time" if self.odometry else "no odometry"
         if several := ", ".join(self.odometry_choices):
             odometry = f"several odometry topics ({several}), none chosen by --odometry-topic,"
-        return (
-            f"{odometry} and no /tf to a frame that stands still (--fixed-frame): if the robot "
-            "moved, its scans are smeared and its depth is off"
-        )
+        return f"{odometry} and no /tf to a frame that stands still (--fixed-frame): {if_moved}"
 
 
 def find_topics(
@@ -63,7 +73,7 @@ def find_topics(
         BagError: a topic that is not there, or several and no name; lists those that fit. Or no
             name, and the only camera_info is of another camera.
     """
-    image = bag.find_topic(IMAGE_TYPES, image or None)
+    image = image_topic(bag, image)
     info_name = camera_info or camera_info_topic(bag, image)
     info = bag.find_topic([CAMERA_INFO], info_name or None)
     doubt = "" if info == _sibling(image) else _frames_that_differ(bag, image, info)
@@ -87,6 +97,26 @@ def find_topics(
         odometry_choices=() if odometry else tuple(candidates),
         warnings=(f"{doubt}: is it the same camera?",) if doubt else (),
     )
+
+
+def image_topic(bag: BagReader, name: str = "") -> str:
+    """The topic of the camera's pictures: `name`, or the only one whose images are no depth.
+
+    Raises:
+        BagError: no such topic, or several and no name; lists those that fit.
+    """
+    names = [topic.name for topic in bag.topics_of(IMAGE_TYPES) if topic.count]
+    if not name and len(names) > 1:
+        colored = [each for each in names if not _is_depth(bag, each)]
+        name = colored[0] if len(colored) == 1 else ""
+    return bag.find_topic(IMAGE_TYPES, name or None)
+
+
+def _is_depth(bag: BagReader, image: str) -> bool:
+    """Whether images have depth in place of colours: of an RGB-D camera, or another network's."""
+    first = _first(bag, image)
+    encoding = str(getattr(first, "encoding", "") or getattr(first, "format", ""))
+    return encoding.startswith(("16UC1", "32FC1"))  # compressed: "16UC1; compressedDepth png"
 
 
 def camera_info_topic(bag: BagReader, image_topic: str) -> str | None:
@@ -119,11 +149,17 @@ def _frames_that_differ(bag: BagReader, image: str, camera_info: str) -> str:
 
 
 def _first_frame(bag: BagReader, topic: str) -> str:
+    first = _first(bag, topic)
+    return "" if first is None else str(first.header.frame_id).lstrip("/")
+
+
+def _first(bag: BagReader, topic: str) -> Any:
+    """The first message of a topic; None where there is none that can be read."""
     try:
         first = next(bag.messages(topic), None)
     except BagError:  # told when the topic is read
-        return ""
-    return "" if first is None else str(first.message.header.frame_id).lstrip("/")
+        return None
+    return None if first is None else first.message
 
 
 def is_rectified(image_topic: str) -> bool:

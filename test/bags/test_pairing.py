@@ -42,6 +42,31 @@ def test_the_order_of_arrival_does_not_matter():
         assert run(by_time(pictures, scans, delay_ms))[0] == expected
 
 
+def test_a_fast_cameras_other_pictures_are_not_said_to_be_without_a_scan():
+    """At 30 Hz, the picture of 199 ms is 19 ms from the scan of 180 ms, that of 331 ms 51."""
+    pairs, pairing = run(by_time(range(1, 400, 33), [80, 180, 280]))
+    assert pairs == [(67, 80), (166, 180), (265, 280)]
+    assert pairing.rejected == {
+        "picture not nearest to a scan within 0.05 s": 6,  # 34, 100, 133, 199, 232, 298
+        "picture without a scan within 0.05 s": 4,  # 1, 331, 364, 397
+    }
+
+
+@pytest.mark.parametrize("every_ms", [(5, 40), (20, 200), (60, 500)])
+@pytest.mark.parametrize("seed", range(5))
+def test_pictures_left_over_are_counted_by_their_distance_to_all_scans(seed, every_ms):
+    rng = np.random.default_rng(seed)
+    pictures = np.cumsum(rng.integers(5, 60, 300))
+    scans = np.cumsum(rng.integers(*every_ms, 300))
+    pairs, pairing = run(by_time(pictures.tolist(), scans[scans < pictures[-1]].tolist()))
+    left_over = set(pictures.tolist()) - {picture for picture, _ in pairs}
+    scans = scans[scans < pictures[-1]]
+    near = [stamp for stamp in left_over if np.abs(scans - stamp).min() <= 50]
+    assert pairing.rejected["picture not nearest to a scan within 0.05 s"] == len(near) > 0
+    without = pairing.rejected["picture without a scan within 0.05 s"]
+    assert without == len(left_over) - len(near)
+
+
 def test_beyond_the_largest_gap_nothing_pairs():
     pairs, pairing = run(by_time(range(0, 1000, 100), range(40, 1000, 100)), max_gap_ms=39)
     assert pairs == []

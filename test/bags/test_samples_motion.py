@@ -136,6 +136,45 @@ def test_a_fixed_frame_may_be_named(tmp_path, recordings):
     assert stream.warnings == []
 
 
+def test_odometry_of_a_frame_that_nothing_connects_is_told(tmp_path, recordings):
+    messages, _, _ = turning_robot(recordings, True, "odometry")
+    for topic, _, message in messages:
+        if topic == "/odom":
+            message.child_frame_id = "base_footprint"
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    for settings in ({}, {"odometry_topic": "/odom"}):
+        _, stream = samples_of(bag, max_gap_s=0.2, lidar=no_occlusion(), **settings)
+        assert stream.warnings == [
+            "/odom moves 'base_footprint', which no transform connects to 'lidar' and 'camera': "
+            "give it in a file of transforms (--transforms); if the robot moved, its scans are "
+            "smeared and its depth is off"
+        ]
+    given = tmp_path / "given.yaml"
+    mount = "{parent: base_footprint, child: base_link, translation_m: [0, 0, 0], "
+    given.write_text(f"transforms: [{mount}rotation_xyzw: [0, 0, 0, 1]}}]\n")
+    _, stream = samples_of(bag, max_gap_s=0.2, transforms=str(given))
+    assert stream.warnings == []
+
+
+def test_odometry_that_came_too_late_is_not_said_to_be_absent(tmp_path, recordings):
+    messages, _, _ = turning_robot(recordings, True, "none")
+    late = START + 2 * SECOND
+    picture = recordings.image(late, np.zeros((240, 320, 3), np.uint8))
+    messages.append(("/camera/image_raw", late, picture))
+    messages.append(("/odom", late + MS, recordings.odometry(late, np.eye(4))))
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    _, stream = samples_of(bag, max_gap_s=0.2)
+    assert stream.warnings[0].startswith("no odometry from /odom in time and no /tf to a frame")
+
+
+def test_odometry_between_frames_that_are_fixed_to_each_other_is_told(tmp_path, recordings):
+    messages, _, _ = turning_robot(recordings, True, "odometry")
+    fixed = recordings.transforms(START, ("odom", "base_link", np.eye(4)))
+    bag = recordings.write_bag(tmp_path / "bag", [*messages, ("/tf_static", START, fixed)])
+    _, stream = samples_of(bag, max_gap_s=0.2)
+    assert stream.warnings[0].startswith("the LiDAR does not move in the frame 'odom'")
+
+
 def test_odometry_that_breaks_off_is_told(tmp_path, recordings):
     messages, _, _ = turning_robot(recordings, True, "odometry", stop_ns=START + 950 * MS)
     bag = recordings.write_bag(tmp_path / "bag", messages)
