@@ -66,7 +66,7 @@ def add_parser(subparsers: Any) -> None:
     action = actions.add_parser("convert", help="turn a checkpoint into one of our .safetensors")
     action.add_argument("input", type=Path, help="a .pt or .safetensors file, or a folder")
     action.add_argument("output", type=Path, help="the .safetensors file to write")
-    action.add_argument("--card", help="the model it is of: a name or a card (.yaml)")
+    action.add_argument("--card", help="the model it is of: a name or a card (.yaml, .safetensors)")
     action.add_argument("--half", action="store_true", help="store half precision: half the size")
     action.add_argument("--force", action="store_true", help="replace OUTPUT if it exists")
     action.set_defaults(func=_convert)
@@ -107,7 +107,9 @@ def _size_text(size_mb: float) -> str:
 def _show(options: argparse.Namespace) -> int:
     import yaml
 
-    card = _card(options.model)
+    from dpt_ros.model.cards import load_card
+
+    card = load_card(options.model)
     print(yaml.safe_dump(card.to_mapping(), sort_keys=False, width=100, allow_unicode=True), end="")
     weights = _weights_here(card)
     if weights:
@@ -118,10 +120,12 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _pull(options: argparse.Namespace) -> int:
-    from dpt_ros.model.cards import load_card
+    from dpt_ros.model.cards import CardInFile, load_card
     from dpt_ros.model.weights import kept_of_pull, pull
 
     card = load_card(options.model)
+    if isinstance(card, CardInFile):
+        raise ValueError(f"{card.path}: holds the weights of {card.name}; there is nothing to get")
     try:
         with ProgressBars() as bars:
             path = pull(card, options.source, bars)
@@ -234,22 +238,6 @@ def _card_of(path: Path, name: str | None) -> ModelCard:
             f"({names}, or your own card's .yaml)"
         )
     return inside or published[0]
-
-
-def _card(name: str) -> ModelCard:
-    from dpt_ros.model.cards import load_card
-    from dpt_ros.model.integrity import CheckpointError
-
-    if not name.endswith(".safetensors"):
-        return load_card(name)
-    from dpt_ros.model.checkpoints import read_card
-
-    card = read_card(name)
-    if card is None:
-        raise CheckpointError(
-            f"{name}: has no card inside, or is not there; `dpt-ros models convert` puts one in"
-        )
-    return card
 
 
 def _weights_here(card: ModelCard) -> Path | None:

@@ -14,7 +14,7 @@ _EXAMPLE = """examples:
   torchrun --nproc-per-node 2 -m dpt_ros.cli.main train DATASET --init dpt_large --out runs/large
 
 A run that was killed goes on where it was: give the same command again. Its folder holds:
-  model.safetensors   the result, with its card: DepthPredictor and every command load it
+  model.safetensors   the result, with its card: give it as --model (the node: model:=)
   report.html         the result beside the untouched model, with curves
   result.json         the same as numbers
   checkpoints/        the last two states; tensorboard/ the curves"""

@@ -100,7 +100,7 @@ def bfloat16_speedup() -> float:
     twice the time.
     """
     factors = [
-        torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE, dtype=dtype)
+        torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE, device="cpu", dtype=dtype)
         for dtype in (torch.float32, torch.bfloat16)
     ]
     fastest_s = [float("inf"), float("inf")]

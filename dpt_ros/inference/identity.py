@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from dpt_ros.geometry.scale_shift import ScaleShift
-from dpt_ros.model.cards import ModelCard, list_cards, load_card
+from dpt_ros.model.cards import CardInFile, ModelCard, list_cards, load_card
 from dpt_ros.model.checkpoint_files import weight_files
 from dpt_ros.model.checkpoints import file_sha256, read_card
 from dpt_ros.model.input_transform import InputTransform
@@ -21,7 +20,8 @@ class ModelIdentity:
     """A model with its weights.
 
     Args:
-        model_name: the card's name.
+        model_name: the card's name; where the file has a card inside, that one's, whatever model
+            was named: a calibration says it, and fits the file however it is named.
         checkpoint_path: weights file or Hugging Face folder.
         checkpoint_sha256: of the file; of the list of the files' hashes where there are several.
         card: what its input and output are.
@@ -34,15 +34,16 @@ class ModelIdentity:
 
     @classmethod
     def of(cls, name: str, checkpoint: str | Path | None = None) -> ModelIdentity:
-        """The model of a card's name or path; the arguments of `DepthPredictor.from_model`.
+        """The model of a name or file; the arguments of `DepthPredictor.from_model`.
 
         Raises:
             ConfigError: there is no such model.
             CheckpointError: there are no weights, they can't be read, or are not the card's.
         """
-        card = load_card(name)
-        path = find_weights(card) if checkpoint is None else Path(checkpoint).expanduser()
-        return cls(card.name, path, weights_sha256(path), card_for(card, path))
+        named = load_card(name)
+        path = find_weights(named) if checkpoint is None else Path(checkpoint).expanduser()
+        card = card_for(named, path)
+        return cls(card.name, path, weights_sha256(path), card)
 
     @property
     def metric_scale_shift(self) -> ScaleShift | None:
@@ -55,12 +56,12 @@ class ModelIdentity:
 
 
 def card_for(card: ModelCard, path: Path) -> ModelCard:
-    """The card embedded in a .safetensors file, under the name asked for; else `card`.
+    """The card embedded in a .safetensors file; else `card`.
 
     Raises:
         CheckpointError: the file is one of another card, which means something else by its output,
-            is not the one that a published card's metres are of, or is the card's own by its name
-            and place with another hash than the card says.
+            is not the one that a published or embedded card's metres are of, or is the card's own
+            by its name and place with another hash than the card says.
     """
     _check_own_file(card, path)
     embedded = read_card(path) if path.suffix == ".safetensors" else None
@@ -68,14 +69,15 @@ def card_for(card: ModelCard, path: Path) -> ModelCard:
         _refuse_file_of_another(card, path)
         _refuse_unearned_metres(card, path)
         return card
-    return dataclasses.replace(card, input=embedded.input, output=embedded.output)
+    return embedded
 
 
 def refuse_wrong_card(card: ModelCard, path: Path) -> None:
     """Refuse to write a card into weights that it does not describe.
 
-    A card of the user's own is taken at its word. A published one is refused for the file of
-    another card, and with metres for all but its own file and what was made from that.
+    A card file of the user's own is taken at its word. A published card is refused for the file of
+    another card, and a published or embedded one with metres for all but its own file and what was
+    made from that.
 
     Args:
         card: the card to write.
@@ -113,8 +115,21 @@ def _refuse_file_of_another(card: ModelCard, path: Path) -> None:
 
 
 def _refuse_unearned_metres(card: ModelCard, path: Path) -> None:
-    """A published card's metres hold for the file that was trained on them, and for no other."""
-    if metric_scale_shift(card) is None or card.name not in {known.name for known in list_cards()}:
+    """A published card's metres hold for the file that was trained on them, and for no other.
+
+    So do those of a card that came out of a weights file.
+    """
+    if metric_scale_shift(card) is None:
+        return
+    if isinstance(card, CardInFile):
+        if weights_sha256(path) != weights_sha256(card.path):
+            raise CheckpointError(
+                f"{path}: has no card inside and is not {card.path}, whose metres hold for that "
+                "file alone: for weights of your own give a card (.yaml) of your own as the model, "
+                "or take a relative model and a calibration"
+            )
+        return
+    if card.name not in {known.name for known in list_cards()}:
         return
     if not weights_sha256(path).startswith(card.sha256):
         raise CheckpointError(

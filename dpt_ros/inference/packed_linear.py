@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,12 +25,24 @@ class PackedLinear(nn.Module):
         self._weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(source.weight.detach())
         self._bias = None if source.bias is None else source.bias.detach()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled by the plain weight: a packed one has no storage to be read."""
+        return _packed, (self._weight.to_dense(), self._bias)
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
         result: Tensor = torch.ops.mkldnn._linear_pointwise(
             x, self._weight, self._bias, "none", [], ""
         )
         return result
+
+
+def _packed(weight: Tensor, bias: Tensor | None) -> PackedLinear:
+    source = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    source.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        source.bias = nn.Parameter(bias, requires_grad=False)
+    return PackedLinear(source)
 
 
 class SplitProjectReadout(nn.Module):
@@ -76,8 +89,8 @@ def can_pack() -> bool:
 
     It is tried out: torch has this for its own compiler, not as a public function.
     """
-    linear = nn.Linear(32, 16, dtype=torch.bfloat16).requires_grad_(False)
-    x = torch.linspace(-2, 2, 32, dtype=torch.bfloat16)[None]
+    linear = nn.Linear(32, 16, device="cpu", dtype=torch.bfloat16).requires_grad_(False)
+    x = torch.linspace(-2, 2, 32, device="cpu", dtype=torch.bfloat16)[None]
     try:
         packed = PackedLinear(linear)(x)
     except (AttributeError, RuntimeError, TypeError):

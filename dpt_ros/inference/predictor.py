@@ -102,7 +102,7 @@ class DepthPredictor:
         """Load a model by the name of its card.
 
         Args:
-            name: a card's name ("dpt_large") or the path of a card.
+            name: a card's name ("dpt_large"), or the path of a card or of weights with one inside.
             checkpoint: weights file or Hugging Face folder; None: the card's own file, which has
                 been pulled. A card embedded in the file says what its input and output are.
             device: as for the class.
@@ -196,7 +196,9 @@ class DepthPredictor:
     @torch.inference_mode()
     def run_network(self, x: Tensor) -> Tensor:
         """The network alone: [B, 3, h, w] float32 on `device`, normalised -> [B, h, w] float32."""
-        with full_float32(self.device, self._dtype):
+        # Whatever precision the caller works in: this is the predictor's own.
+        no_autocast = torch.autocast(self.device.type, enabled=False)
+        with no_autocast, full_float32(self.device, self._dtype):
             return self._network(x.to(self._dtype)).float()
 
     def _compile(self) -> None:

@@ -15,7 +15,8 @@ class InferenceSettings:
 
     model: str = setting(
         "dpt_hybrid",
-        "Name of the model; `dpt-ros models list` shows them.",
+        "Name of the model (`dpt-ros models list` shows them), or a file of weights with a card "
+        "inside, as `dpt-ros train` writes.",
         fixed=True,
     )
     checkpoint: str = setting(

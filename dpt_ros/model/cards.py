@@ -1,6 +1,7 @@
 """Model cards: what a set of weights is, where it comes from, what it takes and what it gives.
 
-One YAML file a model in `models/`. A card also travels inside our own .safetensors files.
+One YAML file a model in `models/`. A card also travels inside our own .safetensors files, each of
+which is a model by itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from dpt_ros.config import (
 from dpt_ros.model.configurations import get_configuration
 
 RESIZE_RULES = ("minimal",)
+
+_WHERE_WEIGHTS_GO = (
+    "weights without a card go to --checkpoint (checkpoint:=), with the model that they are of as "
+    "--model (model:=)"
+)
 OUTPUT_KINDS = ("relative_inverse_depth", "metric_inverse_depth")
 
 
@@ -131,7 +137,8 @@ class ModelCard:
 
     def to_mapping(self) -> dict[str, Any]:
         """The card as plain values, for YAML or JSON; `card_from_mapping` reads it back."""
-        mapping = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        names = [field.name for field in dataclasses.fields(ModelCard)]
+        mapping = {name: getattr(self, name) for name in names}
         mapping["structure_overrides"] = dict(self.structure_overrides)
         for part in ("input", "output"):
             values = dataclasses.asdict(mapping[part])
@@ -141,6 +148,14 @@ class ModelCard:
                 if value is not None
             }
         return mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class CardInFile(ModelCard):
+    """A card that came out of a .safetensors file, whose weights are the model's own."""
+
+    path: Path = Path()
+    """The file; no part of what the card says."""
 
 
 CALIBRATION_SUFFIX = ".calibration.yaml"
@@ -162,24 +177,49 @@ def list_cards() -> list[ModelCard]:
 
 
 def load_card(name_or_path: str | Path) -> ModelCard:
-    """Read a card by its name ("dpt_large") or from a YAML file.
+    """Read a card by its name ("dpt_large"), from a YAML file, or out of a .safetensors file.
+
+    Returns:
+        the card; a `CardInFile` where it came out of a weights file.
 
     Raises:
         ConfigError: there is no such card (the message lists what there is), or it is faulty.
+        CheckpointError: a .safetensors file that is damaged, or whose card is faulty.
     """
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
+    if path.suffix == ".safetensors" and path.is_file():
+        return _card_in_file(path)
     if path.suffix not in (".yaml", ".yml"):
-        path = cards_folder() / f"{name_or_path}.yaml"
         names = [item.stem for item in _card_files()]
         if str(name_or_path) not in names:
             raise ConfigError(
                 f"there is no model {str(name_or_path)!r}; there are {', '.join(names)}, or the "
-                "path of a card (.yaml)"
+                "path of a card (.yaml) or of a .safetensors file with a card inside"
+                + (f"; {_WHERE_WEIGHTS_GO}" if _is_like_weights(path) else "")
             )
+        path = cards_folder() / f"{name_or_path}.yaml"
     card = card_from_mapping(load_yaml(path), str(path))
     if card.name != path.stem:
         raise ConfigError(f"{path}: name: got {card.name!r}, expected the file's, {path.stem!r}")
     return card
+
+
+def _card_in_file(path: Path) -> CardInFile:
+    from dpt_ros.model.checkpoints import read_card  # loads torch
+
+    card = read_card(path)
+    if card is None:
+        raise ConfigError(
+            f"{path}: has no card inside, so that it is no model by itself; {_WHERE_WEIGHTS_GO}, "
+            "or put a card in with `dpt-ros models convert`"
+        )
+    values = {field.name: getattr(card, field.name) for field in dataclasses.fields(card)}
+    return CardInFile(**values, path=path)
+
+
+def _is_like_weights(path: Path) -> bool:
+    """Whether a name that is no model's may be meant for weights."""
+    return path.is_dir() or path.suffix in (".pt", ".pth", ".bin", ".safetensors")
 
 
 def _card_files() -> list[Path]:

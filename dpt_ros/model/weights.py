@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from dpt_ros.model.cards import ModelCard, cards_folder, list_cards
+from dpt_ros.model.cards import CardInFile, ModelCard, cards_folder, list_cards
 from dpt_ros.model.download import (
     check_space,
     discard,
@@ -67,9 +67,13 @@ def own_places(card: ModelCard) -> list[Path]:
 def find_weights(card: ModelCard) -> Path:
     """The card's weights file on this machine; `check_weights` tells whether it is the right one.
 
+    The file that a card came out of is its own.
+
     Raises:
         CheckpointError: it is not here (the message says how to get it), or none is published.
     """
+    if isinstance(card, CardInFile):
+        return card.path
     _refuse_unpublished(card, card.file)
     places = own_places(card)
     for path in places:
@@ -107,7 +111,8 @@ def pull(
     """Get a card's weights file into the weights folder, unless it is there or comes with us.
 
     The file appears under its name only when it is whole and its hash is right. Several processes
-    may pull the same file at once. Where the card says no hash, a named source is always taken.
+    may pull the same file at once. Where the card says no hash, a named source is always taken. A
+    card that came out of a weights file has its weights there: nothing is got for it.
 
     Args:
         card: the model.
@@ -122,6 +127,8 @@ def pull(
         CheckpointError: it could not be had, is another file than the card says, or could not be
             written. What was there before still is.
     """
+    if isinstance(card, CardInFile):
+        return card.path
     _refuse_unpublished(card, card.file and (source or card.url or _bundled(card)))
     target = weights_folder() / card.file
     if not source and (bundled := _bundled(card)):

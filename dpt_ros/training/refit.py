@@ -31,7 +31,7 @@ def fit_again(
 
     Args:
         model: the trained network; left as it is.
-        card: its card, under the name that the node will be given.
+        card: its card.
         weights: its file, beside which `calibration.yaml` is written; with several data sets
             `calibration_NAME.yaml` each, since each may have another camera.
         sha256: of that file.

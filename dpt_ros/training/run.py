@@ -36,6 +36,7 @@ from dpt_ros.training.settings import LossSettings, TrainSettings
 from dpt_ros.training.split import Split, sources_of, split_sources
 from dpt_ros.training.start import Start, load_start, metric_card, start_metres
 from dpt_ros.training.state import Progress, RunFolder, TrainingError, write_json
+from dpt_ros.training.told_once import device_told_once
 from dpt_ros.training.truth_density import TruthDensity, gradient_matching, measure_density
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def train(
     settings = settings.with_warmup(_steps(split, settings))
     run = _prepare(accelerator, split, start, settings, init)
     with contextlib.ExitStack() as held:
+        held.enter_context(device_told_once())
         if accelerator.is_main_process and not folder.is_complete:
             held.enter_context(folder.locked())
         _begin(accelerator, folder, run, start, settings)
@@ -316,12 +318,16 @@ def _finish(
         samples=min(settings.validation_samples or COMPARED_SAMPLES, COMPARED_SAMPLES),
         device=settings.device,
     )
+    description = folder.description()
+    loss = dataclasses.asdict(run.loss)
+    used = {f"loss.{name}": weight for name, weight in loss.items()}
     result: dict[str, Any] = {
-        **folder.description(),
+        **description,
+        "settings": {**description["settings"], **used},  # run.json keeps what was given
         "name": card.name,
         "command": command,
         "hardware": _hardware(settings.device),
-        "loss": dataclasses.asdict(run.loss),
+        "loss": loss,
         "gradient_matching": gradient_matching(
             run.density, run.loss.gradient, run.progress.history
         ),
@@ -334,9 +340,8 @@ def _finish(
     save_checkpoint(trained, folder.weights, card)
     result["sha256"] = file_sha256(folder.weights)
     if run.scale_shift is None:
-        named = dataclasses.replace(card, name=start.node_name)
         result["calibrations"] = fit_again(
-            trained, named, folder.weights, result["sha256"], run.split, settings.device
+            trained, card, folder.weights, result["sha256"], run.split, settings.device
         )
     pictures = example_pictures(start, (trained, card), run.split, settings.device)
     make_report(result, pictures).save(folder.report)

@@ -21,7 +21,7 @@ from dpt_ros.inference import DepthPredictor, InferenceError
 from dpt_ros.inference.identity import weights_sha256
 from dpt_ros.model.cards import InputSpec, ModelCard, OutputSpec, list_cards, load_card
 from dpt_ros.model.checkpoints import find_configuration, load_checkpoint, read_card
-from dpt_ros.model.configurations import DPTConfiguration, get_configuration
+from dpt_ros.model.configurations import get_configuration
 from dpt_ros.model.dpt import DPT, create_model
 from dpt_ros.model.weights import check_weights, find_weights
 from dpt_ros.training.compare import average_fit, truth_pixels
@@ -43,8 +43,6 @@ class Start:
     card: ModelCard
     sha256: str
     """Of its weights, as `weights_sha256` says; "" for random weights."""
-    node_name: str
-    """The model that a node is given to run weights of this structure."""
 
 
 def load_start(init: str, model_name: str, size: str, seed: int) -> Start:
@@ -64,7 +62,7 @@ def load_start(init: str, model_name: str, size: str, seed: int) -> Start:
     if init in (SCRATCH, BACKBONE):
         card = load_card(model_name or "dpt_tiny")
         model = _random_model(card, seed, pretrained_backbone=init == BACKBONE)
-        return Start(model, _with_size(card, size), "", _node_name(card, model_name))
+        return Start(model, _with_size(card, size), "")
     path = Path(init).expanduser()
     if path.exists():
         card = _card_of_file(path, model_name)
@@ -81,9 +79,8 @@ def load_start(init: str, model_name: str, size: str, seed: int) -> Start:
         check_weights(card, path)
         with torch.device("meta"):
             model = create_model(card.structure, **card.structure_overrides)
-    named = _node_name(card, model_name)
     load_checkpoint(model, path)
-    return Start(model, _with_size(card, size), weights_sha256(path), named)
+    return Start(model, _with_size(card, size), weights_sha256(path))
 
 
 def start_metres(
@@ -196,25 +193,6 @@ def _card_of_file(path: Path, model_name: str) -> ModelCard:
                 sha256="",
             )
     raise ConfigError(f"{path}: has no card; name its model with --model")
-
-
-def _node_name(card: ModelCard, model_name: str) -> str:
-    """The model to give a node, which knows those that come with the package and cards' files.
-
-    The card's own where it comes with the package, else `model_name`, else one of this structure;
-    a result that was named by its owner has a card in its own file alone.
-    """
-    known = sorted(list_cards(), key=lambda other: other.is_metric)
-    named = [load_card(model_name)] if model_name else []
-    own = [other for other in known if other.name == card.name]
-    for other in (*own, *named, *known):
-        if _configuration(other) == _configuration(card):
-            return other.name
-    return card.name
-
-
-def _configuration(card: ModelCard) -> DPTConfiguration:
-    return get_configuration(card.structure, **card.structure_overrides)
 
 
 def _overrides(configuration: object, card: ModelCard) -> dict[str, object]:

@@ -124,6 +124,8 @@ def test_pull_verify_convert(
     assert (inside.output.scale, inside.output.shift, inside.file) == (0.5, 0.1, "")
 
     capsys.readouterr()
+    with pytest.raises(ValueError, match="holds the weights of small; there is nothing to get"):
+        run("pull", output)
     assert run("show", output) == 0
     assert "scale: 0.5" in capsys.readouterr().out
     assert run("verify", output) == 0

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from dpt_ros.config import ConfigError
-from dpt_ros.model.cards import ModelCard, card_from_mapping, list_cards, load_card
+from dpt_ros.model import create_model, save_checkpoint
+from dpt_ros.model.cards import CardInFile, ModelCard, card_from_mapping, list_cards, load_card
+from dpt_ros.model.weights import find_weights, pull
 
 PUBLISHED = ("dpt_hybrid", "dpt_hybrid_kitti", "dpt_hybrid_nyu", "dpt_large")
 
@@ -156,6 +158,30 @@ def test_faulty_card_is_refused(tmp_path: Path, text: str, message: str) -> None
     with pytest.raises(ConfigError, match=message) as caught:
         load_card(path)
     assert str(path) in str(caught.value)
+
+
+def test_card_out_of_a_weights_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = ModelCard(name="yard", structure="dpt_tiny", license="MIT")
+    save_checkpoint(create_model("dpt_tiny"), tmp_path / "model.safetensors", card)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in (tmp_path / "model.safetensors", "~/model.safetensors"):
+        found = load_card(path)
+        assert isinstance(found, CardInFile)
+        assert found.to_mapping() == card.to_mapping()
+        assert find_weights(found) == pull(found) == tmp_path / "model.safetensors"
+
+
+def test_weights_without_a_card_are_told_where_they_go(tmp_path: Path) -> None:
+    told = r"weights without a card go to --checkpoint \(checkpoint:=\), with the model"
+    save_checkpoint(create_model("dpt_tiny"), tmp_path / "bare.safetensors")
+    with pytest.raises(ConfigError, match=f"bare.safetensors: has no card inside, .*; {told}"):
+        load_card(tmp_path / "bare.safetensors")
+    for name in ("dpt_hybrid.pt", "run/gone.safetensors", str(tmp_path)):
+        with pytest.raises(ConfigError, match=f"there is no model '{name}'; .*; {told}"):
+            load_card(name)
+    with pytest.raises(ConfigError) as caught:
+        load_card("dpt_huge")
+    assert "--checkpoint" not in str(caught.value)
 
 
 def test_card_named_unlike_its_file_is_refused(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_fit_that_is_refused_for_its_settings_ends_no_run(tmp_path, start, wri
 
 @pytest.mark.parametrize("named", ["", "dpt_tiny"])
 def test_the_node_takes_the_calibration_of_a_named_result_that_was_fine_tuned(tmp_path, named):
-    """Its card, named yard, is in its file alone; a node can be given dpt_tiny and the file."""
+    """Its card, named yard, is in its file alone; a node is given that, or dpt_tiny with it."""
     start = load_start("scratch", "dpt_tiny", "32x32", seed=1)
     yard = dataclasses.replace(start.card, name="yard", file="", url="", sha256="")
     save_checkpoint(start.model, tmp_path / "yard.safetensors", yard)
@@ -168,6 +168,8 @@ def test_the_node_takes_the_calibration_of_a_named_result_that_was_fine_tuned(tm
     init = str(tmp_path / "yard.safetensors")
     result = train([tmp_path / "data"], init, out, still, model_name=named)
     assert result["name"] == "yard"
-    identity = ModelIdentity.of("dpt_tiny", out / "model.safetensors")
-    earned = Metres(identity, str(out / "calibration.yaml")).of_image(32, 32, CAMERA)
-    assert earned.scale_shift.scale == pytest.approx(scale, rel=0.01)
+    file = out / "model.safetensors"
+    for identity in (ModelIdentity.of("dpt_tiny", file), ModelIdentity.of(str(file))):
+        assert identity.model_name == "yard"
+        earned = Metres(identity, str(out / "calibration.yaml")).of_image(32, 32, CAMERA)
+        assert earned.scale_shift.scale == pytest.approx(scale, rel=0.01)

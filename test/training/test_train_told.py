@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from dpt_ros.training import run as whole_run
 from dpt_ros.training.loop import Trainer
 from dpt_ros.training.objective import Objective
 from dpt_ros.training.processes import make_accelerator
+from dpt_ros.training.run import train
 from dpt_ros.training.start import load_start
 from dpt_ros.training.state import RunFolder, TrainingError
 from dpt_ros.training.truth_density import gradient_matching, measure_density
@@ -194,6 +196,39 @@ def test_every_network_of_a_run_is_where_the_device_says(
     run(dense_dataset, "", tmp_path / "run", settings, init=str(tmp_path / "start.safetensors"))
     assert len(devices) >= 4
     assert set(devices) == {"cpu"}
+
+
+@pytest.mark.parametrize("mode", ["ssi", "metric"])
+def test_the_result_has_the_weights_of_the_loss_that_were_used(
+    tmp_path, dense_dataset, nano_card, mode
+):
+    """What is compared when a run goes on is what was given, whatever that comes to stand for."""
+    settings = dataclasses.replace(SETTINGS, mode=mode, steps=1)
+    run(dense_dataset, nano_card, tmp_path / "run", settings)
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    used = {"ssi": (1.0, 0.5, 0.0, 0.0), "metric": (0.0, 0.0, 1.0, 0.0)}[mode]
+    for name, weight in zip(("ssi", "gradient", "log", "l1"), used, strict=True):
+        assert result["settings"][f"loss.{name}"] == result["loss"][name] == weight
+    assert not [name for name, value in result["settings"].items() if value == -1]
+    given = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["settings"]
+    assert given["loss.ssi"] == given["loss.log"] == -1.0
+    (tmp_path / "run" / "model.safetensors").unlink()
+    again = run(dense_dataset, nano_card, tmp_path / "run", settings)
+    assert again["settings"] == result["settings"]
+
+
+def test_the_device_is_told_once(tmp_path, dense_dataset, nano_card, caplog):
+    caplog.set_level(logging.INFO)
+    start = load_start("scratch", nano_card, "", seed=1)
+    save_checkpoint(start.model, tmp_path / "start.safetensors", start.card)
+    settings = dataclasses.replace(METRIC, steps=1)
+    init = str(tmp_path / "start.safetensors")
+    train([dense_dataset.folder], init, tmp_path / "run", settings, name="mine")
+    assert caplog.messages.count("nano on cpu: asked for") == 1
+    assert caplog.messages.count("nano in float32: asked for") == 1
+    assert not [text for text in caplog.messages if text.startswith("mine ")]
+    DepthPredictor(start.model, start.card, device="cpu", precision="float32")
+    assert caplog.messages.count("nano on cpu: asked for") == 2  # the run is over
 
 
 def test_truth_too_scarce_to_be_measured_is_told(write_dataset, tmp_path):
