@@ -12,7 +12,6 @@ is killed leaves a data set of the sources it had finished.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import functools
 import hashlib
@@ -50,6 +49,7 @@ from dpt_ros.bags.dataset_format import (
     told_if_full,
     write_atomically,
 )
+from dpt_ros.bags.dataset_locks import PARTS, is_alone, locked
 
 __all__ = [
     "FORMAT",
@@ -60,8 +60,6 @@ __all__ = [
     "SampleRecord",
     "sample_id",
 ]
-
-_PARTS = ".parts"
 
 
 class Dataset:
@@ -192,7 +190,7 @@ class DatasetWriter:
         self._wanted = {"dense": dense, "options": json.loads(json.dumps(dict(options)))}
         with told_if_full(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._locked():
+            with locked(self.folder):
                 self._begin()
         self._dense = dense
         self._ids: dict[str, set[str]] = {}
@@ -270,7 +268,7 @@ class DatasetWriter:
             if name not in self._ids:
                 self._begin_source(name)
             lines = self._part(name).read_bytes()
-            with self._locked():
+            with locked(self.folder):
                 manifest = read_manifest(self.folder)
                 _refuse_finished(self.folder, name, manifest)
                 self._refuse_others(manifest)
@@ -305,7 +303,7 @@ class DatasetWriter:
         try:
             self._refuse_others(manifest)
         except DatasetError:
-            if manifest["sources"] or not self._is_alone():
+            if manifest["sources"] or not is_alone(self.folder):
                 raise
             # Nothing came of the options it was begun with.
             self._write_manifest({**manifest, **self._wanted})
@@ -318,16 +316,6 @@ class DatasetWriter:
                     f"{self.folder} holds a data set with {_difference(key, manifest[key], value)}:"
                     " name another folder, or give the same options to continue it"
                 )
-
-    def _is_alone(self) -> bool:
-        """Whether no other process is writing a source of it."""
-        with contextlib.ExitStack() as stack:
-            for path in (self.folder / _PARTS).glob("*.jsonl"):
-                try:
-                    fcntl.flock(stack.enter_context(path.open("ab")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return False
-        return True
 
     def _begin_source(self, name: str) -> None:
         check_name(name)
@@ -353,16 +341,10 @@ class DatasetWriter:
         self._ids[name] = set()
 
     def _part(self, name: str) -> Path:
-        return self.folder / _PARTS / f"{name}.jsonl"
+        return self.folder / PARTS / f"{name}.jsonl"
 
     def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1).encode())
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # closing the file unlocks it
-            yield
 
 
 def _refuse_finished(folder: Path, name: str, manifest: Mapping[str, Any]) -> None:

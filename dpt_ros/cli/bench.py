@@ -165,31 +165,42 @@ def size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def _check_json(options: argparse.Namespace) -> None:
+    from dpt_ros.cli.result_files import check_files, json_of
+
+    check_files(options, {"json": json_of(f"bench_{options.kind}")})
+
+
 def _run_network(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_network import run
 
+    _check_json(options)
     return run(options)
 
 
 def _run_node(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_node import run
 
+    _check_json(options)
     return run(options)
 
 
 def _run_replay(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_replay import run
 
+    _check_json(options)
     return run(options)
 
 
 def _run_fit(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_fit import run
 
+    _check_json(options)
     return run(options)
 
 
 def _run_score(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_score import run
 
+    _check_json(options)
     return run(options)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ _FARTHEST = 0.02  # 1/m
 
 def run(options: argparse.Namespace) -> int:
     """Fit points of a known scale and shift by every method asked for; always 0."""
+    from dpt_ros.cli.result_files import write_json
     from dpt_ros.geometry.scale_shift import fit_scale_shift
 
     x, y = points(options.points)
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
             f"{row['scale_error']:>9.2%}{row['shift_error']:>9.2%}"
         )
     if options.json:
-        Path(options.json).write_text(json.dumps({"rows": rows}, indent=1), encoding="utf-8")
+        write_json(options.json, "bench_fit", {"rows": rows})
     return 0
 
 

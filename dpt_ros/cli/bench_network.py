@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +30,7 @@ class Contestant:
 
 def run(options: argparse.Namespace) -> int:
     """Time every model and print a table; always 0."""
+    from dpt_ros.cli.result_files import write_json
     from dpt_ros.inference.device import choose_device
 
     device = torch.device(choose_device(options.device)[0])
@@ -55,9 +53,7 @@ def run(options: argparse.Namespace) -> int:
             f"{low} to {high} over the rounds"
         )
     if options.json:
-        Path(options.json).write_text(
-            json.dumps({"matrix_flops": rates, "rows": rows}, indent=1), encoding="utf-8"
-        )
+        write_json(options.json, "bench_network", {"matrix_flops": rates, "rows": rows})
     return 0
 
 
@@ -161,7 +157,7 @@ def _time(
 
     The rate is taken in the rounds, as machines change their pace from one minute to the next.
     """
-    from tqdm import tqdm
+    from dpt_ros.cli.progress import progress
 
     precisions = dict.fromkeys(contestant.precision for contestant in contestants)
 
@@ -176,7 +172,7 @@ def _time(
             contestant.memory_mib = contestant.weights_mib + peak_mib - before_mib
     products = {name: MatrixProduct(device, getattr(torch, name)) for name in precisions}
     rates: dict[str, list[float]] = {name: [] for name in precisions}
-    for _ in tqdm(range(rounds), unit="round", file=sys.stderr, leave=False):
+    for _ in progress(range(rounds), unit="round", leave=False):
         for contestant in contestants:
             contestant.seconds.append(_seconds(contestant.call, device))
         for name, product in products.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -20,6 +19,7 @@ _REPORT_S = 1.0
 
 def run(options: argparse.Namespace) -> int:
     """Play pictures through the node and report; 1 if answers were lost."""
+    from dpt_ros.cli.result_files import write_json
     from dpt_ros.ros.node_process import NodeProcess, isolate
     from dpt_ros.ros.player import Player
     from dpt_ros.ros.topics import OUTPUTS
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
             result = _measure(options, node, player)
     _print(result)
     if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1), encoding="utf-8")
+        write_json(options.json, "bench_node", result)
     return 0 if result["answered"] == result["frames"] else 1
 
 
@@ -96,8 +96,8 @@ def _card(options: argparse.Namespace, folder: Path) -> str:
 
 def _measure(options: argparse.Namespace, node: Any, player: Any) -> dict[str, Any]:
     import numpy as np
-    from tqdm import tqdm
 
+    from dpt_ros.cli.progress import progress
     from dpt_ros.geometry.camera import Camera
     from dpt_ros.ros.topics import OUTPUTS
 
@@ -109,7 +109,7 @@ def _measure(options: argparse.Namespace, node: Any, player: Any) -> dict[str, A
     memory_mib: list[tuple[int, float]] = []
     round_trips_ms: list[float] = []
     answered = 0
-    for index in tqdm(range(options.frames), unit="frame", file=sys.stderr):
+    for index in progress(range(options.frames), unit="frame"):
         begin_s = time.perf_counter()
         answers = player.play(rgb, camera, OUTPUTS, _ANSWER_S)
         round_trips_ms.append((time.perf_counter() - begin_s) * 1e3)

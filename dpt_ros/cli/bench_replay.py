@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,8 +18,8 @@ _LAST_S = 3.0
 
 def run(options: argparse.Namespace) -> int:
     """Play a recording by turns as the replay does and as a bare camera does, and report."""
-    from tqdm import tqdm
-
+    from dpt_ros.cli.progress import progress
+    from dpt_ros.cli.result_files import write_json
     from dpt_ros.ros.camera_recording import CameraRecording
     from dpt_ros.ros.node_process import isolate
 
@@ -31,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         messages = _first(recording, options.frames)
         parameters = _parameters(options, recording)
         rounds: dict[str, list[float]] = {"bare": [], "replay": []}
-        for _ in tqdm(range(options.rounds), unit="round", file=sys.stderr):
+        for _ in progress(range(options.rounds), unit="round"):
             rounds["bare"].append(_bare_p50_ms(messages, recording, parameters, options.rate))
             rounds["replay"].append(_replay_p50_ms(recording, parameters, options))
     result = {
@@ -46,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     }
     _print(result)
     if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1), encoding="utf-8")
+        write_json(options.json, "bench_replay", result)
     return 0
 
 

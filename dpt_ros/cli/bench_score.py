@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -27,6 +25,7 @@ _NOISE = 0.1
 
 def run(options: argparse.Namespace) -> int:
     """Make frames with predictions in a temporary folder, score them, and report; always 0."""
+    from dpt_ros.cli.result_files import write_json
     from dpt_ros.evaluation.protocols import choose_protocols
     from dpt_ros.evaluation.recordings import open_dataset
     from dpt_ros.evaluation.run import Plan, evaluate
@@ -46,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         f"frames take {result['thousand_frames_s']:.1f} s"
     )
     if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1), encoding="utf-8")
+        write_json(options.json, "bench_score", result)
     return 0
 
 
@@ -69,9 +68,8 @@ def _result(options: argparse.Namespace, evaluation: Evaluation, seconds: float)
 
 def _make(options: argparse.Namespace, folder: Path) -> NetworkModel:
     """Frames with truth in `frames`, and a model whose predictions of them are all kept."""
-    from tqdm import tqdm
-
     from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample, sample_id
+    from dpt_ros.cli.progress import progress
     from dpt_ros.evaluation.models import NetworkModel
     from dpt_ros.evaluation.predictions import KeptPredictions, Runs, configuration_of
     from dpt_ros.geometry.camera import Camera
@@ -85,7 +83,7 @@ def _make(options: argparse.Namespace, folder: Path) -> NetworkModel:
     rgb = generator.integers(0, 256, (height, width, 3), np.uint8)
     said = {}
     with DatasetWriter(folder / "frames", dense=not options.points, options={}) as writer:
-        for index in tqdm(range(options.frames), desc="make", unit="frame", file=sys.stderr):
+        for index in progress(range(options.frames), desc="make", unit="frame"):
             depth_m = _depth(height, width, generator)
             noise = 1.0 + _NOISE * generator.standard_normal(depth_m.shape)
             inverse = (1.0 / (depth_m * np.clip(noise, 0.5, 2.0)) - _SHIFT) / _SCALE

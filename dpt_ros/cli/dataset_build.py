@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import sys
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dpt_ros.bags.build import Recording
     from dpt_ros.bags.sample_settings import SampleSettings
+    from dpt_ros.cli.dataset_result import Result
 
 _POLL_S = 0.2
 
@@ -64,56 +64,56 @@ _progress: _Progress | None = None
 
 def run(options: argparse.Namespace) -> int:
     """Build every bag; returns 0, or 1 where one gave nothing."""
-    from dpt_ros.bags.build import dataset_options, name_recordings
-    from dpt_ros.bags.dataset import DatasetWriter
-    from dpt_ros.cli.dataset_show import print_source, write_json
-    from dpt_ros.cli.options import folder, read_sample_settings, writable
+    from dpt_ros.cli.dataset_result import removed_if_empty
+    from dpt_ros.cli.options import folder, read_sample_settings
+    from dpt_ros.cli.result_files import check_files, json_of
 
     settings = read_sample_settings(options)
     out = folder("out", options.out)
+    check_files(options, {"json": json_of("dataset_build")}, made=out)
+    with removed_if_empty(out):
+        result = _build_all(options, out, settings)
+        result.tell(out, "bag")
+        if options.json:
+            result.write(options.json, "dataset_build")
+    return 1 if result.failed else 0
+
+
+def _build_all(options: argparse.Namespace, out: Path, settings: SampleSettings) -> Result:
+    from dpt_ros.bags.build import dataset_options, name_recordings
+    from dpt_ros.bags.dataset import DatasetWriter
+    from dpt_ros.cli.dataset_result import Result, refuse_damaged
+
     with DatasetWriter(out, dense=False, options=dataset_options(settings)) as writer:
-        recordings, done = name_recordings(options.bags, writer.sources, settings)
-    if options.json:  # it may lie in the data set's folder, which is there now
-        options.json = writable("json", options.json)
-    for name in done:
-        print(f"{name}: is finished already")
+        refuse_damaged(out)
+        sources = writer.sources
+    recordings, done = name_recordings(options.bags, sources, settings)
+    result = Result(finished={name: sources[name] for name in done})
     jobs = [_Job(recording, out, settings, options.overlays) for recording in recordings]
-    built: dict[str, Any] = {}
-    failed: dict[str, str] = {}
     for outcome in _outcomes(jobs, min(options.jobs, len(jobs))):
         if outcome.error:
-            failed[outcome.name] = outcome.error
+            result.failed[outcome.name] = outcome.error
         else:
-            built[outcome.name] = outcome.info
+            result.built[outcome.name] = outcome.info
         if outcome.is_full:
             break
-    for name, info in built.items():
-        print_source(name, info)
-    for name, reason in failed.items():
-        print(f"{name}: failed: {reason}", file=sys.stderr)
-    samples = sum(info["samples"] for info in built.values())
-    bags = f"{len(built)} bag{'s' * (len(built) != 1)}"
-    print(f"{samples} samples of {bags} -> {out}")
-    if options.json:
-        result = {"built": built, "finished_before": done, "failed": failed, "samples": samples}
-        write_json(Path(options.json), result)
-    return 1 if failed else 0
+    return result
 
 
 def _outcomes(jobs: list[_Job], processes: int) -> Iterator[_Outcome]:
     """Run the jobs, here or in processes of their own, and show how far they are."""
     import multiprocessing
 
-    from tqdm import tqdm
+    from dpt_ros.cli.progress import progress as make_bar
 
     context = multiprocessing.get_context("spawn")
     done, total = context.Value("q", 0), context.Value("q", 0)
-    with tqdm(total=0, unit="scan", file=sys.stderr, disable=not jobs) as bar:
+    with make_bar(total=0, unit="scan", disable=not jobs) as bar:
 
         def show() -> None:
             # Without their locks: a process that was killed may have taken one with it.
-            bar.total, bar.n = total.get_obj().value, done.get_obj().value
-            bar.refresh()
+            bar.total = total.get_obj().value
+            bar.update(done.get_obj().value - bar.n)
 
         if processes <= 1:
             progress = _Progress(done, total)

@@ -3,65 +3,68 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dpt_ros.bags.importers.foreign import ForeignSource
+    from dpt_ros.cli.dataset_result import Result
 
 _OF_FOLDERS = ("depth_scale", "camera", "rectified", "images", "depth", "dense")
 
 
 def run(options: argparse.Namespace) -> int:
     """Import what was named; returns 0, or 1 where a source gave nothing."""
-    from tqdm import tqdm
-
-    from dpt_ros.bags.dataset import DatasetWriter
-    from dpt_ros.bags.importers.foreign import ForeignDataError, import_source
-    from dpt_ros.cli.dataset_show import print_source, write_json
-    from dpt_ros.cli.options import folder, writable
+    from dpt_ros.cli.dataset_result import removed_if_empty
+    from dpt_ros.cli.options import folder
+    from dpt_ros.cli.result_files import check_files, json_of
 
     _refuse_options_of_the_other(options)
     out = folder("out", options.out)
+    check_files(options, {"json": json_of("dataset_import")}, made=out)
     sources, made_with = _kitti(options) if options.kitti else _folders(options)
-    built: dict[str, Any] = {}
-    failed: dict[str, str] = {}
+    with removed_if_empty(out):
+        result = _import_all(options, out, sources, made_with)
+        result.tell(out, "source")
+        if options.json:
+            result.write(options.json, "dataset_import")
+    return 1 if result.failed else 0
+
+
+def _import_all(
+    options: argparse.Namespace,
+    out: Path,
+    sources: list[ForeignSource],
+    made_with: dict[str, Any],
+) -> Result:
+    from dpt_ros.bags.dataset import DatasetWriter
+    from dpt_ros.bags.importers.foreign import ForeignDataError, import_source
+    from dpt_ros.cli.dataset_result import Result, refuse_damaged
+    from dpt_ros.cli.progress import progress
+
     with (
         DatasetWriter(out, dense=options.dense, options=made_with) as writer,
-        tqdm(total=sum(source.total for source in sources), unit="picture", file=sys.stderr) as bar,
+        progress(total=sum(source.total for source in sources), unit="picture") as bar,
     ):
-        if options.json:  # it may lie in the data set's folder, which is there now
-            options.json = writable("json", options.json)
-        finished = writer.sources
-        done = {source.name: finished[source.name] for source in sources if source.name in finished}
+        refuse_damaged(out)
+        there = writer.sources
+        result = Result(finished={s.name: there[s.name] for s in sources if s.name in there})
         before = 0
         for source in sources:
 
             def show(count: int, _total: int, before: int = before) -> None:
-                bar.n = before + count
-                bar.refresh()
+                bar.update(before + count - bar.n)
 
             before += source.total
-            if source.name in done:
-                _check_same(source, done[source.name])
+            if source.name in result.finished:
+                _check_same(source, result.finished[source.name])
                 continue
             try:
-                built[source.name] = import_source(source, writer, options.overlays, show)
+                built = import_source(source, writer, options.overlays, show)
+                result.built[source.name] = built
             except ForeignDataError as error:
-                failed[source.name] = str(error)
-    for name in done:
-        print(f"{name}: is finished already")
-    for name, info in built.items():
-        print_source(name, info)
-    for name, reason in failed.items():
-        print(f"{name}: failed: {reason}", file=sys.stderr)
-    samples = sum(info["samples"] for info in built.values())
-    print(f"{samples} samples of {len(built)} sources -> {out}")
-    if options.json:
-        result = {"built": built, "finished_before": [*done], "failed": failed, "samples": samples}
-        write_json(Path(options.json), result)
-    return 1 if failed else 0
+                result.failed[source.name] = str(error)
+    return result
 
 
 def _refuse_options_of_the_other(options: argparse.Namespace) -> None:

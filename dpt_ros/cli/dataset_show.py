@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from dpt_ros.cli.numbers import counted
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a data set's sources; always 0."""
     from dpt_ros.bags.dataset import Dataset
-    from dpt_ros.cli.options import writable
+    from dpt_ros.cli.result_files import check_files, json_of, write_json
 
-    if options.json:
-        options.json = writable("json", options.json)
+    check_files(options, {"json": json_of("dataset_show")})
     dataset = Dataset(options.dataset)
     kind = "dense" if dataset.dense else "sparse"
-    print(f"{len(dataset)} samples, {kind} depth, {len(dataset.sources)} sources")
+    sources = counted(len(dataset.sources), "source")
+    print(f"{counted(len(dataset), 'sample')}, {kind} depth, {sources}")
     for name, info in sorted(dataset.sources.items()):
         print_source(name, info)
     if not dataset.sources:
@@ -28,7 +28,8 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.json:
         write_json(
-            Path(options.json),
+            options.json,
+            "dataset_show",
             {
                 "samples": len(dataset),
                 "dense": dataset.dense,
@@ -41,16 +42,9 @@ def run(options: argparse.Namespace) -> int:
 
 def print_source(name: str, info: Mapping[str, Any]) -> None:
     """One source: samples, what was rejected and why, warnings."""
-    print(f"{name}: {info['samples']} samples")
+    print(f"{name}: {counted(info['samples'], 'sample')}")
     for reason, count in info.get("rejected", {}).items():
         example = info.get("examples", {}).get(reason)
         print(f"  rejected {count}: {reason}" + (f" (such as: {example})" if example else ""))
     for warning in info.get("warnings", ()):
         print(f"  warning: {warning}")
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a result for scripts, whole or not at all."""
-    from dpt_ros.bags.dataset_format import write_atomically
-
-    write_atomically(path, (json.dumps(values, indent=1) + "\n").encode())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dpt_ros.cli.numbers import counted
 
 if TYPE_CHECKING:
     from dpt_ros.cli.sources import Picture, Source
@@ -82,11 +83,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Drive, or play every picture through the node; 0, or 1 where nothing was answered."""
-    from dpt_ros.cli.options import writable
+    from dpt_ros.cli.result_files import check_files, json_of
     from dpt_ros.inference.settings import InferenceSettings
 
-    if options.json:
-        options.json = writable("json", options.json)
+    # A drive's is what a replay writes.
+    check_files(options, {"json": json_of("demo" if options.input else "replay")})
     if options.input is None:
         from dpt_ros.cli.demo_drive import run_drive
 
@@ -112,6 +113,7 @@ def _refuse_options_of_the_drive(options: argparse.Namespace) -> None:
 def _run_pictures(options: argparse.Namespace) -> int:
     """Play every picture through the node; returns 0, or 1 where none was answered."""
     from dpt_ros.cli.predict import output_folder, tell_troubles
+    from dpt_ros.cli.result_files import write_json
     from dpt_ros.cli.sources import Source
     from dpt_ros.ros.node_process import NodeProcess, isolate
     from dpt_ros.ros.player import Player
@@ -137,7 +139,7 @@ def _run_pictures(options: argparse.Namespace) -> int:
             "skipped": source.skipped,
             "node": _camera_report(report),
         }
-        Path(options.json).write_text(json.dumps(found, indent=1), encoding="utf-8")
+        write_json(options.json, "demo", found)
     return 0 if answered else 1
 
 
@@ -176,11 +178,11 @@ def weights_of(model: str) -> Path:
 
 def _play_all(source: Source, node: NodeProcess, player: Player, out: Path) -> int:
     """Publish the pictures one by one; returns how many were answered."""
-    from tqdm import tqdm
+    from dpt_ros.cli.progress import progress as make_bar
 
     answered = 0
     with_points = True
-    progress = tqdm(source, total=source.count(), unit="picture", file=sys.stderr)
+    progress = make_bar(source, total=source.count(), unit="picture")
     for picture in progress:
         answers = player.play(picture.rgb, picture.camera, ["color"], _ANSWER_S)
         node.check()
@@ -192,7 +194,7 @@ def _play_all(source: Source, node: NodeProcess, player: Player, out: Path) -> i
             with_points = "points" in answers
         _write(picture, answers, out)
         answered += 1
-        progress.set_postfix_str(_times(player.diagnostics))
+        progress.set_postfix_str(_times(player.diagnostics), refresh=False)
     return answered
 
 
@@ -212,12 +214,11 @@ def _write(picture: Picture, answers: dict[str, Any], out: Path) -> None:
     import numpy as np
 
     from dpt_ros.cli.ply import write_ply
+    from dpt_ros.cli.predict_outputs import write_png
     from dpt_ros.messages.decode import image_to_rgb
 
     both = np.concatenate([picture.rgb, image_to_rgb(answers["color"])], axis=1)
-    path = out / f"{picture.name}_demo.png"
-    if not cv2.imwrite(str(path), cv2.cvtColor(both, cv2.COLOR_RGB2BGR)):
-        raise OSError(f"{path}: could not be written")
+    write_png(out / f"{picture.name}_demo.png", cv2.cvtColor(both, cv2.COLOR_RGB2BGR))
     if "points" in answers:
         cloud = answers["points"]
         points = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
@@ -237,7 +238,7 @@ def _times(report: dict[str, dict[str, str]]) -> str:
 
 def _summarise(report: dict[str, dict[str, str]], answered: int, out: Path) -> None:
     values = _camera_report(report)
-    print(f"{answered} pictures -> {out}")
+    print(f"{counted(answered, 'picture')} -> {out}")
     for key in ("latency p50 ms", "latency p95 ms", "network p50 ms", "overhead p50 ms"):
         print(f"  {key:<16} {values.get(key, 'none')}")
     for key in ("calibration", "not published: points"):

@@ -260,6 +260,7 @@ class _Products:
         import cv2
         import numpy as np
 
+        from dpt_ros.cli.predict_outputs import write_png
         from dpt_ros.evaluation.pictures import color_limits, depth_picture
 
         millimetres = np.where(np.isfinite(depth_m) & (depth_m > 0), depth_m * 1000.0, 0.0)
@@ -270,6 +271,4 @@ class _Products:
             "color": cv2.cvtColor(depth_picture(depth_m, color_limits(depth_m)), cv2.COLOR_RGB2BGR),
         }
         for name, pixels in pictures.items():
-            path = folder / f"{self.count:04d}_{name}.png"
-            if not cv2.imwrite(str(path), pixels):
-                raise OSError(f"{path}: could not be written")
+            write_png(folder / f"{self.count:04d}_{name}.png", pixels)

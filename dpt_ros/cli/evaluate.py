@@ -132,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate; returns 0, or 1 where there was truth and not one frame could be scored."""
     from dpt_ros.cli.evaluate_inputs import open_input
     from dpt_ros.cli.evaluate_outputs import (
-        check_files,
+        FILES,
         check_folder,
         check_same,
         told,
@@ -140,12 +140,13 @@ def run(options: argparse.Namespace) -> int:
         write_results,
     )
     from dpt_ros.cli.options import folder, read_sample_settings
+    from dpt_ros.cli.result_files import check_files
     from dpt_ros.evaluation.run import evaluate
 
     plan = _plan(options)
     out = folder("out", options.out)
     check_folder(out, options.force)
-    check_files(out, options)
+    check_files(options, FILES, made=out)
     keep = folder("keep", options.keep) if options.keep else out / "kept"
     settings = read_sample_settings(options)
     recordings = [open_input(Path(path), settings, keep, _progress) for path in options.inputs]
@@ -273,7 +274,7 @@ def _calibration_for(text: str, identity: ModelIdentity) -> str:
 
 
 def _progress(items: Iterable[Any], what: str) -> Iterable[Any]:
-    from tqdm import tqdm
+    from dpt_ros.cli.progress import progress
 
-    bar: Iterable[Any] = tqdm(items, desc=what, unit="frame", file=sys.stderr)
+    bar: Iterable[Any] = progress(items, desc=what, unit="frame")
     return bar

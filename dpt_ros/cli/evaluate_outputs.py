@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dpt_ros.bags.dataset_format import told_if_full
-from dpt_ros.cli.options import writable
+from dpt_ros.cli.result_files import Kind, json_of
 from dpt_ros.evaluation.evaluation_report import build_report
 from dpt_ros.evaluation.models import EvaluatedModel
 from dpt_ros.evaluation.recordings import Recording
@@ -19,6 +19,14 @@ from dpt_ros.evaluation.tables import frames_csv, identity, json_text, summary_c
 RESULTS = "evaluation.json"
 
 _OURS = {RESULTS, "report.html", "summary.csv", "frames.csv", "kept"}
+# Not that of a fit, a training or a replay.
+_TITLE = rb"<title>(?!Scale and shift of |Training of )[^<]* on [^<]*(?<!played through the node)"
+FILES = {
+    "json": json_of("evaluation"),
+    "csv": Kind("summary of an evaluation", rb"\Amodel,protocol,alignment,range,frames,pixels,"),
+    "html": Kind("report of an evaluation", _TITLE + rb"</title>\s*<link rel=.icon"),
+}
+"""What may be asked for besides the folder, by option."""
 _COLUMNS = (("abs_rel", "AbsRel"), ("rmse", "RMSE [m]"), ("si_log", "SILog"), ("delta1", "delta1"))
 
 
@@ -37,22 +45,6 @@ def check_folder(out: Path, force: bool) -> None:
             f"{out}: holds {', '.join(others[:3])} and no evaluation; name an empty or a new "
             "folder with --out, or write into it with --force"
         )
-
-
-def check_files(out: Path, options: argparse.Namespace) -> None:
-    """Refuse files asked for besides the folder that cannot be written, before the long part.
-
-    Raises:
-        OSError: says what is wrong with the path.
-    """
-    for kind in ("json", "csv", "html"):
-        text = getattr(options, kind)
-        if not text:
-            continue
-        # The folder itself may be made by this evaluation.
-        is_inside = Path(text).expanduser().resolve().parent == out.resolve()
-        if out.exists() or not is_inside:
-            setattr(options, kind, writable(kind, text))
 
 
 def check_same(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dpt_ros.cli.result_files import Kind, check_files
 
 if TYPE_CHECKING:
     from dpt_ros.bags.dataset import Dataset, Sample
@@ -28,13 +29,14 @@ The network is left as it is. The calibration holds for this model, its weights,
 network's input and the camera's field of view; the node checks all of them. The data set comes
 from `dpt-ros dataset build` (bags with LiDAR) or `dpt-ros synthetic dataset`."""
 
+_FORMAT = "dpt_ros/fit/1"
 _WORST_FRAMES = 4
-_WHAT_IS_OURS = {
-    "out": ("calibration", rb"^format: *['\"]?dpt_ros/calibration/"),
-    "report": ("page of a fit", rb"<title>Scale and shift of "),
-    "json": ("result of a fit", rb'\A\s*\{\s*"scale"'),
+_FILES = {
+    "out": Kind("calibration", rb"^format: *['\"]?dpt_ros/calibration/"),
+    "report": Kind("page of a fit", rb"<title>Scale and shift of "),
+    # Earlier versions wrote no format.
+    "json": Kind("result of a fit", rb'\A\s*\{\s*"(format": *"dpt_ros/fit/|scale")'),
 }
-"""What each option's file is, and what in its head an earlier one is known by."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -73,7 +75,7 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fit, write, and say what came of it; returns 0."""
     from dpt_ros.bags.dataset import Dataset
-    from dpt_ros.cli.options import read_settings, writable
+    from dpt_ros.cli.options import read_settings
     from dpt_ros.cli.predict import load_predictor
     from dpt_ros.geometry.calibration import save_calibration
     from dpt_ros.training.fit import fit_dataset
@@ -82,12 +84,8 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.training.state import write_json
 
     settings = read_settings(options, FitSettings)
-    options.out = writable("out", options.out)
     options.report = _report_path(options)
-    for name in ("report", "json"):
-        if text := getattr(options, name):
-            setattr(options, name, writable(name, text))
-    _check_files({name: path for name in _WHAT_IS_OURS if (path := getattr(options, name))})
+    check_files(options, _FILES)
     dataset = Dataset(options.dataset)
     predictor = load_predictor(options)
     result = fit_dataset(predictor, dataset, settings, progress=_progress)
@@ -96,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     finally:
         _say(result)
     if options.json:
-        write_json(Path(options.json), as_json(result))
+        write_json(Path(options.json), {"format": _FORMAT, **as_json(result)})
     if options.report:
         _write_report(options, predictor, dataset, result)
     for path in (options.out, options.report, options.json):
@@ -105,34 +103,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_files(paths: Mapping[str, str]) -> None:
-    """Refuse results, by option, that overwrite one another or what no fit has written.
-
-    Raises:
-        ValueError: two of them are one file.
-        FileExistsError: something else is there.
-    """
-    from dpt_ros.cli.options import replaceable
-
-    for (first, path), (second, other) in itertools.combinations(paths.items(), 2):
-        if Path(path).resolve() == Path(other).resolve():
-            raise ValueError(
-                f"--{first} and --{second} are one file, {path}: name another one for --{second}"
-            )
-    for option, path in paths.items():
-        replaceable(option, path, *_WHAT_IS_OURS[option])
-
-
 def _progress(frames: Iterable[Any]) -> Iterable[Any]:
-    from tqdm import tqdm
+    from dpt_ros.cli.progress import progress
 
-    shown: Iterable[Any] = tqdm(frames, unit="frame", file=sys.stderr)
+    shown: Iterable[Any] = progress(frames, unit="frame")
     return shown
 
 
 def _report_path(options: argparse.Namespace) -> str:
     """Where the page goes; "" where none is wanted."""
-    if options.no_report:
+    if options.no_report or not Path(options.out).name:  # a folder, which is told
         return ""
     page = Path(options.out).with_suffix(".html")
     if page == Path(options.out):

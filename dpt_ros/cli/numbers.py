@@ -1,4 +1,4 @@
-"""Numbers on the command line, refused where they mean nothing."""
+"""Numbers on the command line: read, and refused where they mean nothing; and told."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number above 0")
     return int(text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 bag" and "2 bags"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def seconds(text: str) -> float:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
+from dpt_ros.cli.numbers import counted
 
+if TYPE_CHECKING:
     from dpt_ros.cli.sources import Picture, Source
-    from dpt_ros.geometry.camera import Camera
     from dpt_ros.geometry.scale_shift import ScaleShift
     from dpt_ros.inference import DepthPredictor
-    from dpt_ros.inference.pipeline import FrameOutputs
 
 _EXAMPLE = """examples:
   dpt-ros predict kitchen.jpg --model dpt_large
@@ -33,17 +29,11 @@ written for every picture NAME:
   NAME_points.ply          coloured points in metres, camera frame (with a camera and metres)
   NAME_points_relative.ply the same from relative depth, median 1, when there are no metres: scale
                            is unknown and shift is taken as 0, so shapes are distorted
-and predictions.json, with "complete": false where the run was interrupted"""
+and predictions.json, with "complete": false where the run was interrupted
 
-_FILES = (
-    "inverse_depth.npy",
-    "inverse_depth.png",
-    "color.png",
-    "depth_m.npy",
-    "points.ply",
-    "points_relative.ply",
-)
-"""What may be written for a picture, after its name and _."""
+Of a folder, pictures are taken and what cannot be read is skipped and told; folders in it, files of
+other kinds and those whose name begins with a dot are left out. The exit status is 1 where no
+picture could be read, or where --calibration gave metres to none."""
 
 _VIDEO_SMOOTHING = 0.9  # half of a jump of the range is left after seven frames
 
@@ -104,9 +94,13 @@ def load_predictor(options: argparse.Namespace) -> DepthPredictor:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict every picture; returns 0, or 1 where not one could be read."""
-    from tqdm import tqdm
+    """Predict every picture.
 
+    Returns:
+        0, or 1 where not one could be read, or not one got the metres of a calibration asked for.
+    """
+    from dpt_ros.cli import predict_outputs as files
+    from dpt_ros.cli.progress import progress
     from dpt_ros.cli.sources import Source
     from dpt_ros.geometry.depth import DepthLimits
     from dpt_ros.inference.colormap import ColormapSettings
@@ -126,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
     why_no_metres: Counter[str] = Counter()
     ending = "interrupted"
     try:
-        for picture in tqdm(source, total=total, unit="picture", file=sys.stderr):
+        for picture in progress(source, total=total, unit="picture"):
             height, width = picture.rgb.shape[:2]
             earned = metres.of_image(width, height, picture.camera)
             if earned.scale_shift is None:
@@ -134,28 +128,31 @@ def run(options: argparse.Namespace) -> int:
             frame = Frame(picture.rgb, picture.camera, earned.scale_shift)
             outputs = pipeline.process([frame], _wanted(picture, earned.scale_shift))[0]
             if not entries:
-                _remove_earlier(out)
+                files.remove_earlier(out)
             if not options.force:
-                _refuse_others_files(out, picture.name)
-            entries.append(_write(out, picture, outputs, earned.scale_shift))
+                files.refuse_others_files(out, picture.name)
+            entries.append(files.write_picture(out, picture, outputs, earned.scale_shift))
         ending = ""
     except Exception:
         ending = "broken off"
         raise
     finally:
         if entries:
-            _write_manifest(out, predictor, options, entries, source.skipped, not ending)
+            files.write_manifest(out, predictor, options, entries, source, not ending)
         if entries or not ending:
             tell_troubles(source, options.camera)
             print(_counted(len(entries), len(source.skipped), total, ending), f"-> {out}")
-            _tell_metres(why_no_metres, len(entries))
-    return 0 if entries else 1
+            _tell_metres(why_no_metres, len(entries), options.calibration)
+    has_metres = sum(why_no_metres.values()) < len(entries)
+    return 0 if entries and (has_metres or not options.calibration) else 1
 
 
 def tell_troubles(source: Source, camera_file: str | None) -> None:
     """Say on standard error what was skipped, and why pictures came without a camera."""
     for reason in source.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
+    if source.left_out:
+        print(f"left out: {source.left_out}", file=sys.stderr)
     for reason in source.camera_troubles:
         remedy = "" if camera_file else "; --camera FILE names the camera"
         print(f"without a camera: {reason}{remedy}", file=sys.stderr)
@@ -164,22 +161,27 @@ def tell_troubles(source: Source, camera_file: str | None) -> None:
 def _counted(written: int, skipped: int, total: int | None, ending: str) -> str:
     """Such as "13 of 200 pictures, interrupted"."""
     if not ending:
-        return f"{written} of {written + skipped} pictures"
-    return f"{written}{f' of {total}' if total else ''} pictures, {ending}"
+        return f"{written} of {counted(written + skipped, 'picture')}"
+    if not total:
+        return f"{counted(written, 'picture')}, {ending}"
+    return f"{written} of {counted(total, 'picture')}, {ending}"
 
 
-def _tell_metres(why_none: Counter[str], pictures: int) -> None:
+def _tell_metres(why_none: Counter[str], pictures: int, calibration: str | None) -> None:
     """Say how many pictures have no metres, and the reason of most of them."""
     if not why_none:
         return
     count = sum(why_none.values())
     reason = why_none.most_common(1)[0][0]
     if len(why_none) > 1:
-        reason += f" (and {len(why_none) - 1} more reasons)"
-    if count >= pictures:
-        print(f"Depth is relative, not metres: {reason}")
-    else:
+        reason += f" (and {counted(len(why_none) - 1, 'more reason')})"
+    if count < pictures:
         print(f"{count} of {pictures} pictures have no metres: {reason}")
+    elif calibration:
+        told = f"no picture got the metres of --calibration: {reason}"
+        print(f"dpt-ros predict: {told}", file=sys.stderr)
+    else:
+        print(f"Depth is relative, not metres: {reason}")
 
 
 def _wanted(picture: Picture, scale_shift: ScaleShift | None) -> frozenset[str]:
@@ -216,129 +218,3 @@ def _output_folder(text: str, source: Source, force: bool) -> Path:
         )
     out.mkdir(parents=True, exist_ok=True)
     return out
-
-
-def _remove_earlier(out: Path) -> None:
-    """Remove the files of the run whose predictions.json is there: this one may write fewer.
-
-    Names come from a file: only plain ones count, so nothing outside of the folder is touched.
-    """
-    manifest = out / "predictions.json"
-    try:
-        names = [
-            entry["name"] for entry in json.loads(manifest.read_text(encoding="utf-8"))["pictures"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or none that we wrote
-        return
-    for name in names:
-        if not isinstance(name, str) or not name or Path(name).name != name or "\0" in name:
-            continue
-        for path in (out / f"{name}_{file}" for file in _FILES):
-            if path.is_file() or path.is_symlink():
-                path.unlink()
-    manifest.unlink()
-
-
-def _refuse_others_files(out: Path, name: str) -> None:
-    """Refuse to write over what is not of an earlier run that finished its predictions.json.
-
-    Raises:
-        FileExistsError: names the first such file.
-    """
-    for path in (out / f"{name}_{file}" for file in _FILES):
-        if path.exists():
-            raise FileExistsError(
-                f"{path}: is there already, and would be lost; name another folder with --out, or "
-                "overwrite it with --force"
-            )
-
-
-def _write(
-    out: Path, picture: Picture, outputs: FrameOutputs, scale_shift: ScaleShift | None
-) -> dict[str, Any]:
-    """Write one picture's files; returns its entry of the manifest."""
-    import cv2
-    import numpy as np
-
-    from dpt_ros.cli.ply import write_ply
-
-    inverse_depth, color = outputs.inverse_depth, outputs.color
-    if inverse_depth is None or color is None:
-        raise RuntimeError(f"{picture.name}: the pipeline left out what it was asked for")
-    low, high = float(inverse_depth.min()), float(inverse_depth.max())
-    step = (high - low) / 65535.0 or 1.0
-    stretched = np.round((inverse_depth - low) / step).astype(np.uint16)
-    for optional in ("depth_m.npy", "points.ply", "points_relative.ply"):  # of an earlier run
-        (out / f"{picture.name}_{optional}").unlink(missing_ok=True)
-    np.save(out / f"{picture.name}_inverse_depth.npy", inverse_depth)
-    _write_png(out / f"{picture.name}_inverse_depth.png", stretched)
-    _write_png(out / f"{picture.name}_color.png", cv2.cvtColor(color, cv2.COLOR_RGB2BGR))
-    if outputs.depth_m is not None:
-        np.save(out / f"{picture.name}_depth_m.npy", outputs.depth_m)
-    if outputs.points is not None:
-        write_ply(out / f"{picture.name}_points.ply", outputs.points, "metres, camera frame")
-    elif picture.camera is not None:
-        points = relative_points(inverse_depth, picture.rgb, picture.camera)
-        path = out / f"{picture.name}_points_relative.ply"
-        write_ply(path, points, "NOT metres: relative depth, median 1, shift taken as 0")
-    return {
-        "name": picture.name,
-        "stamp_ns": picture.stamp_ns,
-        "width": int(inverse_depth.shape[1]),
-        "height": int(inverse_depth.shape[0]),
-        "png": {"offset": low, "step": step},
-        "metric": None if scale_shift is None else dataclasses.asdict(scale_shift),
-    }
-
-
-def relative_points(inverse_depth: np.ndarray, rgb: np.ndarray, camera: Camera) -> np.ndarray:
-    """Points [H,W,4] of relative inverse depth [H,W]: median depth 1, shift taken as 0.
-
-    What is more than ten medians away is left out (NaN).
-    """
-    import numpy as np
-    import torch
-
-    from dpt_ros.geometry.depth import DepthLimits, inverse_depth_to_depth
-    from dpt_ros.geometry.point_cloud import PointCloudSettings, depth_to_points
-    from dpt_ros.geometry.scale_shift import ScaleShift
-    from dpt_ros.inference.predictor import as_tensor
-
-    positive = inverse_depth[inverse_depth > 0.0]
-    median = float(np.median(positive)) if positive.size else 1.0
-    limits = DepthLimits(near_m=0.001, far_m=10.0)
-    relative = torch.from_numpy(inverse_depth)[None]
-    depth = inverse_depth_to_depth(relative, ScaleShift(1.0 / median, 0.0), limits)
-    pixels = as_tensor(rgb)[None]
-    cloud = depth_to_points(depth, camera.ray_planes(), pixels, PointCloudSettings())
-    return cloud.values[0].numpy()
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    import cv2
-
-    if not cv2.imwrite(str(path), pixels):
-        raise OSError(f"{path}: could not be written")
-
-
-def _write_manifest(
-    out: Path,
-    predictor: DepthPredictor,
-    options: argparse.Namespace,
-    entries: list[dict[str, Any]],
-    skipped: list[str],
-    is_complete: bool,
-) -> None:
-    manifest = {
-        "complete": is_complete,
-        "model": predictor.model_name,
-        "checkpoint_sha256": predictor.checkpoint_sha256,
-        "device": str(predictor.device),
-        "precision": predictor.precision,
-        "calibration": options.calibration,
-        "pictures": entries,
-        "skipped": skipped,
-    }
-    temporary = out / ".predictions.json.part"
-    temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    temporary.replace(out / "predictions.json")

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dpt_ros.cli.result_files import Kind
+
 if TYPE_CHECKING:
     from dpt_ros.bags.dataset import Sample
     from dpt_ros.bags.sample_settings import SampleSettings
@@ -33,6 +35,8 @@ In the output folder:
   report.html    what to look at
   metrics.json   how good depth is; knows no time of day
   timing.json    rate, latency, losses, CPU and memory"""
+
+_FOXGLOVE = Kind("file for Foxglove", rb"\A\x89MCAP0\r\n[\s\S]{0,64}?foxglove-sdk")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -92,7 +96,8 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Play, score and report; 0, or 1 where the replay broke off or nothing was answered."""
     from dpt_ros.bags.dataset_format import write_atomically
-    from dpt_ros.cli.options import read_sample_settings, writable
+    from dpt_ros.cli.options import read_sample_settings
+    from dpt_ros.cli.result_files import check_files, json_of
     from dpt_ros.evaluation.output_folder import OutputFolder
     from dpt_ros.evaluation.replay_report import summary_lines, write_results
     from dpt_ros.evaluation.tables import json_text
@@ -101,9 +106,7 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.ros.node_process import isolate
 
     settings = read_sample_settings(options)
-    for name in ("json", "foxglove"):
-        if text := getattr(options, name):
-            setattr(options, name, writable(name, text))
+    check_files(options, {"json": json_of("replay"), "foxglove": _FOXGLOVE})
     folder = OutputFolder(options.out, options.force)
     check_choices(options.bag, settings)
     isolate()
@@ -144,9 +147,8 @@ def _play(
     place: Path | None,
 ) -> tuple[LiveEvaluation, ReplayFacts]:
     """Play the recording, and score what comes."""
-    from tqdm import tqdm
-
     from dpt_ros.cli.demo import weights_of
+    from dpt_ros.cli.progress import progress as make_bar
     from dpt_ros.config import values_of
     from dpt_ros.evaluation.foxglove_file import FoxgloveFile
     from dpt_ros.evaluation.known import KnownMetres
@@ -162,7 +164,7 @@ def _play(
     evaluation = LiveEvaluation(metres.of_camera, protocols)
     total = min(options.frames or bag.image_count, bag.image_count)
     foxglove = FoxgloveFile(options.foxglove) if options.foxglove else None
-    progress = tqdm(total=total, unit="picture", file=sys.stderr)
+    progress = make_bar(total=total, unit="picture")
 
     def told(played: PlayedMessage) -> None:
         progress.update()
@@ -177,7 +179,8 @@ def _play(
         if foxglove is not None:
             foxglove.add(frame, score, shown_depth(frame, score, protocols[0]))
         if score is not None:
-            progress.set_postfix_str(f"AbsRel {score.metrics['abs_rel']:.3f}")
+            shown = f"AbsRel {score.metrics['abs_rel']:.3f}"
+            progress.set_postfix_str(shown, refresh=False)
 
     how = ReplayOptions(
         rate=0.0 if options.lockstep else options.rate,

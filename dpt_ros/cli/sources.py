@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dpt_ros.cli.numbers import counted
 from dpt_ros.config import load_yaml
 from dpt_ros.geometry.camera import Camera
 
@@ -19,9 +20,20 @@ if TYPE_CHECKING:
 
     from dpt_ros.bags.reader import BagMessage, BagReader
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+PICTURE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"),
+    *(".avif", ".jp2"),  # which not every build of OpenCV decodes
+)
+_IN_FOLDER = (*PICTURE_SUFFIXES, ".gif")
+"""Of a GIF among pictures the first is taken; by itself it is read as a video."""
 BAG_SUFFIXES = (".mcap", ".db3")
 _ROS_1_SUFFIX = ".bag"
+_SHOWN_KINDS = 6
+_ADVICE = (
+    "publish the camera_info of this picture",
+    "name the file of this picture's camera with --camera, or give pictures of one size",
+)
+"""What a node is told of a camera that does not fit, and what a command is."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Picture:
 class Source:
     """Iterates over pictures; `skipped` names those that could not be read, and why.
 
-    `camera_troubles` says, each reason once, why pictures come without their camera.
+    `left_out` says what else is in a folder; "" where nothing is.
 
     Args:
         path: picture, folder of pictures, video or bag (folder, .mcap or .db3).
@@ -66,7 +78,8 @@ class Source:
     ) -> None:
         self.path = Path(path)
         self.skipped: list[str] = []
-        self.camera_troubles: list[str] = []
+        self.left_out = ""
+        self._camera_troubles: dict[str, list[str]] = {}
         self._names: set[str] = set()
         self._no_files: list[str] = []
         self._camera_info = None if camera_file is None else read_camera_file(camera_file)
@@ -92,7 +105,10 @@ class Source:
     def _picture_files(self) -> list[Path]:
         if self.kind == "picture":
             return [self.path]
-        named = sorted(p for p in self.path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        shown = sorted(path for path in self.path.iterdir() if not path.name.startswith("."))
+        named = [path for path in shown if path.suffix.lower() in _IN_FOLDER]
+        others = [path for path in shown if path.suffix.lower() not in _IN_FOLDER]
+        self.left_out = _told_left_out(others)
         files = [path for path in named if path.is_file()]
         self._no_files = [_why_no_file(path) for path in named if not path.is_file()]
         if not files:
@@ -102,10 +118,19 @@ class Source:
                     "`rosbags-convert`, and give what that writes"
                 )
             raise ValueError(
-                f"{self.path}: holds no picture ({', '.join(PICTURE_SUFFIXES)}) and no rosbag2 "
+                f"{self.path}: holds no picture ({', '.join(_IN_FOLDER)}) and no rosbag2 "
                 "(metadata.yaml, .mcap, .db3)"
             )
         return files
+
+    @property
+    def camera_troubles(self) -> list[str]:
+        """Why pictures came without their camera, each reason once, with the first such file."""
+        told = []
+        for reason, names in self._camera_troubles.items():
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            told.append(f"{names[0]}{more}: {reason}" if names else reason)
+        return told
 
     def picture_folders(self) -> set[Path]:
         """The folders that hold the files of a picture or folder; links are followed."""
@@ -120,22 +145,25 @@ class Source:
             count = int(_open_video(self.path).get(cv2.CAP_PROP_FRAME_COUNT))
             return count if count > 0 else None
         if self.kind == "bag":
-            from dpt_ros.bags.reader import IMAGE_TYPES, BagReader
+            from dpt_ros.bags.reader import BagReader
+            from dpt_ros.bags.topics import image_topic
 
             with BagReader(self.path) as bag:
-                topic = bag.find_topic(IMAGE_TYPES, self._image_topic)
+                topic = image_topic(bag, self._image_topic or "")
                 return next(known.count for known in bag.topics if known.name == topic)
         return len(self._files)
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield the pictures in order; what can't be decoded goes to `skipped`."""
         self.skipped[:] = self._no_files
-        self.camera_troubles.clear()
+        self._camera_troubles.clear()
         self._names.clear()
         pictures = {"video": self._video, "bag": self._bag}.get(self.kind, self._pictures)
         return pictures()
 
-    def _camera(self, info: object | None, width: int, height: int, by_name: bool) -> Camera | None:
+    def _camera(
+        self, info: object | None, width: int, height: int, by_name: bool, file: str = ""
+    ) -> Camera | None:
         """The picture's camera; None, and why in `camera_troubles`, where it does not fit."""
         from dpt_ros.messages.camera_info import camera_from_info
         from dpt_ros.messages.errors import MessageError
@@ -146,8 +174,10 @@ class Source:
         try:
             return camera_from_info(info, rectified, width, height)
         except MessageError as error:
-            if str(error) not in self.camera_troubles:
-                self.camera_troubles.append(str(error))
+            reason = str(error)
+            if self._camera_info is not None:
+                reason = reason.replace(*_ADVICE)
+            self._camera_troubles.setdefault(reason, []).extend([file] if file else [])
             return None
 
     def _unique(self, name: str, suffix: str) -> str:
@@ -182,7 +212,7 @@ class Source:
                 self.skipped.append(f"{path.name}: is not a picture that OpenCV can decode")
                 continue
             height, width = bgr.shape[:2]
-            camera = self._camera(self._camera_info, width, height, False)
+            camera = self._camera(self._camera_info, width, height, False, path.name)
             name = self._unique(path.stem, path.suffix[1:])
             yield Picture(name, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), 0, camera)
 
@@ -209,16 +239,16 @@ class Source:
             index += 1
 
     def _bag(self) -> Iterator[Picture]:
-        from dpt_ros.bags.reader import IMAGE_TYPES, BagReader
-        from dpt_ros.bags.topics import camera_info_topic, is_rectified
+        from dpt_ros.bags.reader import BagReader
+        from dpt_ros.bags.topics import camera_info_topic, image_topic, is_rectified
         from dpt_ros.messages.decode import MessageError, image_to_rgb
 
         with BagReader(self.path) as bag:
-            topic = bag.find_topic(IMAGE_TYPES, self._image_topic)
+            topic = image_topic(bag, self._image_topic or "")
             info_topic = None if self._camera_info else camera_info_topic(bag, topic)
             first = self._camera_info or _first(bag, info_topic)
             if first is None and (trouble := _unclear_camera_info(bag, topic)):
-                self.camera_troubles.append(trouble)
+                self._camera_troubles[trouble] = []
             by_name = is_rectified(topic)
             index = 0
             messages = bag.messages(topic, *([info_topic] if info_topic else []))
@@ -268,6 +298,19 @@ def _unclear_camera_info(bag: BagReader, image_topic: str) -> str:
     if len(names) == 1:
         return f"the bag's only camera_info, {names[0]}, has another frame than {image_topic}"
     return f"the bag has several camera_info ({', '.join(names)}), and none beside {image_topic}"
+
+
+def _told_left_out(paths: Sequence[Path]) -> str:
+    """Such as "2 files of other kinds (.heic .txt), 1 folder"; "" of nothing."""
+    files = [path for path in paths if not path.is_dir()]
+    kinds = sorted({path.suffix.lower() or "no ending" for path in files})
+    shown = " ".join([*kinds[:_SHOWN_KINDS], *(["..."] if len(kinds) > _SHOWN_KINDS else [])])
+    parts = []
+    if files:
+        parts.append(f"{counted(len(files), 'file')} of other kinds ({shown})")
+    if len(files) < len(paths):
+        parts.append(counted(len(paths) - len(files), "folder"))
+    return ", ".join(parts)
 
 
 def _why_no_file(path: Path) -> str:

@@ -108,9 +108,8 @@ def _positive(text: str) -> int:
 
 
 def _run_dataset(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from dpt_ros.cli.options import read_settings
+    from dpt_ros.cli.progress import progress
     from dpt_ros.inference.device import choose_device
     from dpt_ros.synthetic.dataset import build_dataset
     from dpt_ros.synthetic.rig import rig_camera
@@ -128,16 +127,15 @@ def _run_dataset(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         device=choose_device(options.device)[0],
     )
-    for _ in tqdm(finished, total=options.scenes, unit="scene"):
+    for _ in progress(finished, total=options.scenes, unit="scene"):
         pass
     print(f"{options.out}: {options.scenes} scenes of {camera.width}x{camera.height} pixels")
     return 0
 
 
 def _run_bag(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from dpt_ros.cli.options import read_settings
+    from dpt_ros.cli.progress import progress
     from dpt_ros.inference.device import choose_device
     from dpt_ros.synthetic.bag import picture_count, record_bag, robot_for, topics_of
     from dpt_ros.synthetic.rig import rig_camera
@@ -150,7 +148,8 @@ def _run_bag(options: argparse.Namespace) -> int:
     device, _ = choose_device(options.device)
     robot = robot_for(settings, rig=rig, lidar=lidar, device=device)
     count = picture_count(settings)
-    for _ in tqdm(record_bag(options.out, settings, robot, camera), total=count, unit="picture"):
+    recorded = record_bag(options.out, settings, robot, camera)
+    for _ in progress(recorded, total=count, unit="picture"):
         pass
     print(f"{options.out}: {count} pictures; topics {', '.join(topics_of(settings))}")
     return 0

@@ -116,31 +116,45 @@ def distribution_ms(seconds: NDArray[np.float64]) -> dict[str, float] | None:
     return {name: round(value, 3) for name, value in result.items()}
 
 
-def losses(played: int, answered: int, node: Mapping[str, int]) -> dict[str, int]:
+def losses(played: int, answered: int, node: Mapping[str, int], again: int = 0) -> dict[str, int]:
     """Where the pictures that were not answered went.
 
     Args:
-        played: pictures that were published, each time they were.
+        played: pictures, each counted once.
         answered: those whose depth was received.
         node: the node's own counts: received, published, overwritten, stale, ...
+        again: how often one of them was published once more, which the node counts too.
 
     Returns:
-        `dropped`: a newer picture came before the node had time (newest wins); `stale`,
-        `undecodable`, `failed` as the node says; `lost_before_node` and `lost_after_node`: gone in
-        the middleware; `in_node`: the node had not said what became of them.
+        `published_again`: `again`, which is neither played nor lost; `dropped`: a newer picture
+        came before the node had time (newest wins); `stale`, `undecodable`, `failed` as the node
+        says; `lost_before_node` and `lost_after_node`: gone in the middleware; `in_node`: the node
+        had not said what became of them.
     """
     received = node.get("received", 0)
     ends = {name: node.get(name, 0) for name in ("stale", "undecodable", "failed")}
     dropped, published = node.get("overwritten", 0), node.get("published", 0)
     finished = published + dropped + node.get("not wanted", 0) + sum(ends.values())
+    found = {
+        "lost_after_node": max(published - answered, 0),
+        "dropped": dropped,
+        "in_node": max(received - finished, 0),
+        **ends,
+    }
+    # A picture that came to the node twice had two ends, and is to have one here.
+    twice = min(again, max(received - played, 0))
+    for name, count in found.items():
+        found[name] -= min(count, twice)
+        twice -= min(count, twice)
     return {
         "played": played,
+        "published_again": again,
         "answered": answered,
-        "dropped": dropped,
-        **ends,
+        "dropped": found["dropped"],
+        **{name: found[name] for name in ends},
         "lost_before_node": max(played - received, 0),
-        "lost_after_node": max(published - answered, 0),
-        "in_node": max(received - finished, 0),
+        "lost_after_node": found["lost_after_node"],
+        "in_node": found["in_node"],
     }
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from dpt_ros.bags.reader import IMAGE_TYPES, BagReader, BagRecord
-from dpt_ros.bags.topics import CAMERA_INFO, camera_info_topic, is_rectified
+from dpt_ros.bags.topics import CAMERA_INFO, camera_info_topic, image_topic, is_rectified
 
 PLAUSIBLE_DELAY_NS = 5_000_000_000
 """A picture recorded so much later or earlier than its stamp was not recorded as it was taken."""
@@ -62,7 +62,7 @@ class CameraRecording:
     def __enter__(self) -> CameraRecording:
         bag = self._bag.__enter__()
         try:
-            self.image_topic = bag.find_topic(IMAGE_TYPES, self.image_topic or None)
+            self.image_topic = image_topic(bag, self.image_topic)
             if self.camera_info_topic:
                 bag.find_topic([CAMERA_INFO], self.camera_info_topic)
             else:

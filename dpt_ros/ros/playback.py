@@ -28,12 +28,14 @@ class PlaybackLog:
 
     Args:
         timing: of every picture.
-        published: how often pictures were published, those again that were lost on their way.
-        repeated: how many of these were published again.
+        pictures: how many were published.
+        published: how often, those included that were published again.
+        repeated: how many of these were published again as they were lost on their way.
         troubles: what people should know, each once.
     """
 
     timing: TimingLog = field(default_factory=TimingLog)
+    pictures: int = 0
     published: int = 0
     repeated: int = 0
     troubles: list[str] = field(default_factory=list)
@@ -124,6 +126,7 @@ def _ask(
     log: PlaybackLog,
 ) -> Answer | None:
     deadline = time.monotonic() + timeout_s
+    log.pictures += 1
     while True:
         published_s = time.monotonic()
         peer.publish(played)
@@ -204,6 +207,7 @@ def play_in_real_time(
             log.look_at_stamp(played)
             if playing.begin(played, timeline.wall_s(log.taken_ns(played))):
                 peer.publish(played)
+                log.pictures += 1
                 log.published += 1
                 yield played
         _drain(peer, check)

@@ -196,7 +196,8 @@ def _conclude(peer: ReplayPeer, node: NodeProcess, result: ReplayResult) -> None
         peer.spin(_REPORT_S)
     log = result.log
     answered = log.timing.summary()["answered"]
-    result.losses = losses(log.published, answered, peer.node_counts())
+    again = log.published - log.pictures
+    result.losses = losses(log.pictures, answered, peer.node_counts(), again)
     result.why_no_metres = peer.why_no_metres
     if 0 < peer.without_metres < answered:
         some = f"{peer.without_metres} of {answered} pictures have none: "

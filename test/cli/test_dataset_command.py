@@ -89,6 +89,7 @@ def test_a_finished_bag_is_not_taken_for_one_with_other_options(bags, tmp_path, 
 
 def test_a_data_set_without_a_source_takes_other_options(bags, tmp_path, capsys):
     out = tmp_path / "out"
+    out.mkdir()
     assert build(out, bags[0], more=["--min-points", "100000"]) == 1
     assert build(out, bags[0], more=["--min-points", "60"]) == 0
     assert Dataset(out).options["min_points"] == 60
@@ -344,7 +345,7 @@ def test_places_that_cannot_be_written_are_told_before_a_bag_is_read(bags, tmp_p
     nowhere = tmp_path / "none" / "x.json"
     assert build(out, bags[0], more=["--json", str(nowhere)]) == 1
     assert "its folder does not exist" in capsys.readouterr().err
-    assert not Dataset(out).sources
+    assert not out.exists()
     assert build(out, bags[0], more=["--json", str(out / "x.json")]) == 0
     capsys.readouterr()
     assert main(["dataset", "show", str(out), "--json", str(nowhere)]) == 1
@@ -355,6 +356,7 @@ def test_places_that_cannot_be_written_are_told_before_a_bag_is_read(bags, tmp_p
 
 def test_a_data_set_whose_bags_all_failed_says_how_to_learn_why(bags, tmp_path, capsys):
     out = tmp_path / "out"
+    out.mkdir()
     assert build(out, bags[0], more=["--min-points", "100000"]) == 1
     capsys.readouterr()
     assert main(["dataset", "show", str(out)]) == 0

@@ -53,7 +53,7 @@ def test_the_demo_writes_what_the_real_node_publishes(tmp_path, capsys, monkeypa
     assert found["answered"] == 1 and "b.png" in found["skipped"][0]
     assert float(found["node"]["network p50 ms"]) > 0.0 and found["model"] == "dpt_tiny"
     printed = capsys.readouterr()
-    assert "1 pictures" in printed.out and "b.png" in printed.err
+    assert "1 picture -> " in printed.out and "b.png" in printed.err
     both = cv2.cvtColor(cv2.imread(str(out / "a_demo.png")), cv2.COLOR_BGR2RGB)
     rgb = bgr[..., ::-1]
     assert np.array_equal(both[:, :64], rgb)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpt_ros.cli import predict as predict_command
+from dpt_ros.cli import predict_outputs
 from dpt_ros.cli.main import main
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.inference import DepthPredictor
@@ -103,8 +105,11 @@ def test_a_calibration_gives_metres_and_a_cloud(pictures, checkpoint, capsys):
     path = pictures.parent / "calibration.yaml"
     save_calibration(calibration, path)
     status, out = predict(pictures, checkpoint, "--calibration", str(path))
-    assert status == 0 and not list(out.glob("*_depth_m.npy"))
-    assert "made for one camera, and this image's is not known" in capsys.readouterr().out
+    assert status == 1 and not list(out.glob("*_depth_m.npy")), "no metres, as was asked for"
+    told = capsys.readouterr().err
+    assert "dpt-ros predict: no picture got the metres of --calibration: " in told
+    assert "made for one camera, and this image's is not known" in told
+    assert (out / "a_color.png").is_file()
     shutil.rmtree(out)
     camera = str(pictures.parent / "camera.yaml")
     status, out = predict(pictures, checkpoint, "--calibration", str(path), "--camera", camera)
@@ -125,7 +130,11 @@ def test_a_camera_that_does_not_fit_is_told_once(pictures, checkpoint, capsys):
     status, out = predict(pictures, checkpoint, "--camera", str(camera))
     assert status == 0 and not list(out.glob("*.ply"))
     assert len(list(out.glob("*_inverse_depth.npy"))) == 2
-    assert capsys.readouterr().err.count("without a camera: ") == 1
+    told = capsys.readouterr().err
+    assert told.count("without a camera: ") == 1
+    assert "without a camera: a.png and 1 more: the picture is 64x48, but camera_info" in told
+    assert "name the file of this picture's camera with --camera" in told
+    assert "publish" not in told
 
 
 @pytest.mark.parametrize(("kind", "kept"), [("video", 0.9), ("folder", 0.0)])
@@ -248,14 +257,14 @@ def test_what_is_no_file_is_skipped_and_told(pictures, checkpoint, capsys):
 def test_an_interrupted_run_is_told_as_such(
     pictures, checkpoint, monkeypatch, capsys, error, status, told
 ):
-    write_one = predict_command._write
+    write_one = predict_outputs.write_picture
 
     def write_the_first(out, picture, *more):
         if picture.name == "b":
             raise error
         return write_one(out, picture, *more)
 
-    monkeypatch.setattr(predict_command, "_write", write_the_first)
+    monkeypatch.setattr(predict_outputs, "write_picture", write_the_first)
     got, out = predict(pictures, checkpoint)
     assert got == status
     assert f"1 of 2 pictures, {told} -> {out}" in capsys.readouterr().out
@@ -318,6 +327,64 @@ def test_a_bag_with_several_cameras_says_how_to_name_one(tmp_path, recordings, c
     told = capsys.readouterr().err
     assert "several camera_info (/left/camera_info, /right/camera_info)" in told
     assert "--camera FILE names the camera" in told
+
+
+def test_what_is_left_out_of_a_folder_is_told(pictures, checkpoint, capsys):
+    cv2.imwrite(str(pictures / ".hidden.png"), np.zeros((48, 64, 3), np.uint8))
+    (pictures / "sub dir").mkdir()
+    for name in ("x.heic", "y.HEIC", "note.txt", "README"):
+        (pictures / name).write_bytes(b"x")
+    status, out = predict(pictures, checkpoint)
+    assert status == 0
+    printed, told = capsys.readouterr(), "4 files of other kinds (.heic .txt no ending), 1 folder"
+    assert f"left out: {told}\n" in printed.err and "2 of 2 pictures" in printed.out
+    manifest = json.loads((out / "predictions.json").read_text())
+    assert manifest["left_out"] == told and manifest["skipped"] == []
+    assert not list(out.glob("*hidden*"))
+
+
+def test_the_exit_status_is_told_beforehand(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "exit status is 1 where no picture could be read, or where --calibration gave" in said
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_a_picture(pictures, checkpoint, capsys):
+    """A limit on a file's size stands for the full disk: files of b cannot be written whole."""
+    cv2.imwrite(str(pictures / "b.jpg"), np.full((96, 128, 3), 90, np.uint8))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))  # 12 kB of a, 49 kB of b
+    try:
+        status, out = predict(pictures, checkpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 1
+    printed = capsys.readouterr()
+    error = f"{out / 'b_inverse_depth.npy'}: could not be written (File too large)"
+    assert error in printed.err and "1 of 2 pictures, broken off" in printed.out
+    names = ("a_color.png", "a_inverse_depth.npy", "a_inverse_depth.png", "predictions.json")
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+
+
+def test_a_picture_that_cannot_be_encoded_whole_leaves_no_files(
+    pictures, checkpoint, monkeypatch, capsys
+):
+    """The array still fits, the picture no more."""
+    target = f"{pictures.parent / 'out' / 'a_color.png'}"
+    write_bytes = Path.write_bytes
+
+    def full(path, data):
+        if str(path) == target:
+            write_bytes(path, bytes(data)[:9])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    status, out = predict(pictures, checkpoint)
+    assert status == 1 and not list(out.iterdir())
+    told = f"dpt-ros predict: {target}: could not be written (No space left on device)"
+    assert told in capsys.readouterr().err
 
 
 def read_ply(path: Path) -> tuple[str, np.ndarray]:

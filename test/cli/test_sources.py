@@ -303,3 +303,37 @@ def test_several_camera_info_and_none_beside_the_pictures_are_told(tmp_path, rec
         "the bag has several camera_info (/left/camera_info, /right/camera_info), and none beside "
         "/cam/image_raw"
     ]
+
+
+def test_a_folder_is_read_as_its_files_are(tmp_path):
+    """A GIF alone is a video; among pictures, a picture."""
+    rgb = np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8)
+    suffixes = [suffix for suffix in (".avif", ".jp2", ".gif") if cv2.haveImageWriter(suffix)]
+    for suffix in (*suffixes, ".png"):
+        assert cv2.imwrite(str(tmp_path / f"a{suffix}"), rgb)
+    source = Source(tmp_path)
+    assert len(list(source)) == source.count() == len(suffixes) + 1
+    assert not source.left_out and not source.skipped
+    for suffix in suffixes:
+        alone = Source(tmp_path / f"a{suffix}")
+        assert alone.kind == ("video" if suffix == ".gif" else "picture")
+        assert alone.left_out == ""
+
+
+def test_many_kinds_of_files_are_told_in_short(tmp_path, rgb):
+    write(tmp_path / "a.png", rgb)
+    for letter in "abcdefgh":
+        (tmp_path / f"x.{letter}").touch()
+    assert Source(tmp_path).left_out == "8 files of other kinds (.a .b .c .d .e .f ...)"
+
+
+def test_a_bag_s_depth_images_are_not_its_pictures(tmp_path, recordings, rgb):
+    depth = recordings.image(1, rgb[..., :2])
+    depth.encoding, depth.step = "16UC1", 80
+    messages = [("/cam/image_raw", 1, recordings.image(1, rgb)), ("/cam/depth", 1, depth)]
+    source = Source(recordings.write_bag(tmp_path / "bag", messages))
+    assert source.count() == 1
+    (picture,) = source
+    assert np.array_equal(picture.rgb, rgb)
+    alone = Source(recordings.write_bag(tmp_path / "alone", messages[1:]))
+    assert alone.count() == 1, "the only one is taken, and its faults are told"

@@ -53,6 +53,28 @@ def test_every_picture_is_accounted_for():
     assert sum(found[name] for name in (*ends, *lost)) == found["played"] == 10
 
 
+@pytest.mark.parametrize(
+    ("node", "lost"),
+    [
+        # Three pictures, of which one was published again.
+        ({"received": 3, "published": 3}, ""),  # lost on its way to the node
+        ({"received": 4, "published": 4}, ""),  # came twice, and was answered twice
+        ({"received": 4, "published": 3, "overwritten": 1}, ""),  # the first one was dropped
+        ({"received": 4, "published": 3}, ""),  # the second one is still in the node
+        ({"received": 4, "published": 3, "failed": 1}, ""),
+        ({"received": 2, "published": 2}, "lost_before_node"),
+        ({"received": 3, "published": 3}, "lost_after_node"),
+        ({"received": 4, "published": 4}, "lost_after_node"),
+    ],
+)
+def test_a_picture_that_was_published_again_counts_once(node, lost):
+    found = losses(played=3, answered=2 if lost else 3, node=node, again=1)
+    assert found["played"] == 3 and found["published_again"] == 1
+    gone = {name: count for name, count in found.items() if count}
+    expected = {"played": 3, "published_again": 1, "answered": 2 if lost else 3}
+    assert gone == expected | ({lost: 1} if lost else {})
+
+
 def test_latencies_that_differ_by_rounding_alone_have_a_histogram():
     log = TimingLog()
     for index in range(5):

@@ -86,7 +86,7 @@ def test_lockstep_publishes_again_what_was_lost_and_gives_up_what_is_not_answere
     messages = [picture(0), picture(1), picture(2), picture(3)]
     played = list(play_lockstep(peer, messages, lambda: None, 0.05, log))
     assert [answer is not None for _, answer in played] == [True, True, False, True]
-    assert (log.published, log.repeated) == (6, 2)
+    assert (log.pictures, log.published, log.repeated) == (4, 6, 2)
     assert peer.clock_ns == [START + index * STEP for index in range(4)]
     assert log.timing.summary()["answered"] == 3
     assert "no depth came for picture 2: no answer within 0.05 s" in log.troubles
@@ -163,6 +163,14 @@ def test_a_node_that_ends_stops_the_playback() -> None:
     )
     with pytest.raises(RuntimeError, match="the node ended"):
         next(playing)
+
+
+def test_depth_images_beside_the_pictures_are_no_choice(tmp_path: Path, recordings: Any) -> None:
+    depth = recordings.image(START, np.ones((24, 32, 2), np.uint8))
+    depth.encoding, depth.step = "16UC1", 64
+    drive = [*recordings.drive([START]), ("/camera/depth/image_rect", START, depth)]
+    with CameraRecording(recordings.write_bag(tmp_path / "bag", drive)) as recording:
+        assert recording.image_topic == "/camera/image_raw"
 
 
 @pytest.mark.parametrize("delay_ns", [4_000_000, 3600 * 10**9])

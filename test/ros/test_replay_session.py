@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dpt_ros.evaluation.timing import FrameTime
 from dpt_ros.ros import replay_session
 from dpt_ros.ros.camera_recording import PlayedMessage
 from dpt_ros.ros.replay import Answer
@@ -64,3 +65,23 @@ def test_every_picture_is_concluded_in_order_with_its_answer_or_none(
     )
     assert concluded == [(index, index == ANSWERED) for index in range(PICTURES)]
     assert told == list(range(PICTURES)) and not result.partial
+
+
+def test_what_was_published_again_is_neither_played_nor_lost() -> None:
+    """The node had no camera_info for the first picture, and answered it twice."""
+    result = ReplayResult()
+    result.log.pictures, result.log.published = 3, 4
+    for index in range(3):
+        seconds = float(index)
+        result.log.timing.add(FrameTime(index, seconds, seconds, seconds + 0.1))
+    peer = SimpleNamespace(
+        spin=lambda _: None,
+        node_counts=lambda: {"received": 4, "published": 4},
+        why_no_metres="",
+        without_metres=0,
+        network_report=dict,
+    )
+    replay_session._conclude(peer, SimpleNamespace(check=lambda: None), result)
+    told = {name: count for name, count in result.losses.items() if count}
+    assert told == {"played": 3, "published_again": 1, "answered": 3}
+    assert result.log.timing.summary()["frames"] == 3
