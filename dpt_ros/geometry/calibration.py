@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import re
@@ -186,18 +185,20 @@ def _replace(path: Path, text: str) -> None:
 def _to_mapping(calibration: Calibration) -> dict[str, Any]:
     camera: dict[str, Any] | None = None
     if calibration.camera is not None:
-        camera = dataclasses.asdict(calibration.camera)
-        camera["distortion"] = list(calibration.camera.distortion)
+        # Each as its own type: numbers of NumPy are not YAML's.
+        camera = {
+            name: kind(getattr(calibration.camera, name)) for name, kind in _CAMERA_KEYS.items()
+        }
     return {
         "format": FORMAT,
-        "model": calibration.model,
+        "model": str(calibration.model),
         "checkpoint_sha256": calibration.checkpoint_sha256,
-        "network_height": calibration.network_height,
-        "network_width": calibration.network_width,
-        "scale": calibration.scale_shift.scale,
-        "shift": calibration.scale_shift.shift,
-        "near_m": calibration.near_m,
-        "far_m": calibration.far_m,
+        "network_height": int(calibration.network_height),
+        "network_width": int(calibration.network_width),
+        "scale": float(calibration.scale_shift.scale),
+        "shift": float(calibration.scale_shift.shift),
+        "near_m": float(calibration.near_m),
+        "far_m": float(calibration.far_m),
         "camera": camera,
         "fit": dict(calibration.fit),
     }

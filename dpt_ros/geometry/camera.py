@@ -96,9 +96,11 @@ class Camera:
 
     def _axes(self) -> tuple[torch.Tensor, torch.Tensor]:
         """x/z of each column and y/z of each row on the undistorted plane, [W] and [H] float64."""
-        x = (torch.arange(self.width, dtype=torch.float64) - self.cx_px) / self.fx_px
-        y = (torch.arange(self.height, dtype=torch.float64) - self.cy_px) / self.fy_px
-        return x, y
+        columns, rows = (
+            torch.arange(count, dtype=torch.float64, device="cpu")
+            for count in (self.width, self.height)
+        )
+        return (columns - self.cx_px) / self.fx_px, (rows - self.cy_px) / self.fy_px
 
     def project(self, points: torch.Tensor) -> torch.Tensor:
         """The pixels (u, v) on which points fall.

@@ -104,5 +104,5 @@ def _to_millimetres_cpu(depth_m: torch.Tensor, millimetres: torch.Tensor) -> Non
 
 def _just_below(value: float, like: torch.Tensor) -> float:
     """The largest number of the tensor's type that is smaller than `value` is in that type."""
-    rounded = torch.tensor(value, dtype=like.dtype)
+    rounded = torch.tensor(value, dtype=like.dtype, device="cpu")
     return float(torch.nextafter(rounded, torch.zeros_like(rounded)))

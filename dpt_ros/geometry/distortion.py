@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 COEFFICIENT_COUNTS: dict[str, tuple[int, ...]] = {
@@ -45,7 +46,7 @@ class Distortion:
         self.is_identity = not self._is_fisheye and not any(coefficients)
         self._coefficients = [*coefficients, *([0.0] * (14 - len(coefficients)))]
         self._tilt = None if self._is_fisheye else _tilt_matrix(*self._coefficients[12:])
-        self._max_radius, self._table = math.inf, torch.empty(0)
+        self._max_radius, self._table = math.inf, torch.empty(0, device="cpu")
         if not self.is_identity:
             self._measure_field_of_view()
 
@@ -88,7 +89,8 @@ class Distortion:
 
     def _measure_field_of_view(self) -> None:
         """Tabulate the radial part over the ray's angle, up to where it stops growing."""
-        angle = torch.linspace(0.0, math.radians(_MAX_ANGLE_DEG), _TABLE_SIZE, dtype=torch.float64)
+        largest = math.radians(_MAX_ANGLE_DEG)
+        angle = torch.linspace(0.0, largest, _TABLE_SIZE, dtype=torch.float64, device="cpu")
         radius = angle if self._is_fisheye else torch.tan(angle)
         value = self._radial(radius)
         grows = value[1:] > value[:-1]
@@ -143,7 +145,7 @@ class Distortion:
         gain = torch.where(target < 1e-8, torch.ones_like(gain), gain)
         x, y = target_x * gain, target_y * gain
         limit = 1.1 * float(self._table[1, -1])
-        active = torch.arange(len(x))
+        active = torch.arange(len(x), device=x.device)
         for _ in range(_MAX_ITERATIONS):
             at_x, at_y = x[active], y[active]
             value, jacobian = self._pinhole(at_x, at_y)
@@ -222,18 +224,11 @@ def _tilt_matrix(tau_x: float, tau_y: float) -> torch.Tensor | None:
         math.cos(tau_y),
         math.sin(tau_y),
     )
-    about_x = torch.tensor([[1, 0, 0], [0, cos_x, sin_x], [0, -sin_x, cos_x]], dtype=torch.float64)
-    about_y = torch.tensor([[cos_y, 0, -sin_y], [0, 1, 0], [sin_y, 0, cos_y]], dtype=torch.float64)
+    about_x = np.array([[1, 0, 0], [0, cos_x, sin_x], [0, -sin_x, cos_x]])
+    about_y = np.array([[cos_y, 0, -sin_y], [0, 1, 0], [sin_y, 0, cos_y]])
     rotation = about_y @ about_x
-    depth = torch.tensor(
-        [
-            [rotation[2, 2], 0, -rotation[0, 2]],
-            [0, rotation[2, 2], -rotation[1, 2]],
-            [0, 0, 1],
-        ],
-        dtype=torch.float64,
-    )
-    return depth @ rotation
+    r02, r12, r22 = rotation[:, 2]
+    return torch.from_numpy(np.array([[r22, 0, -r02], [0, r22, -r12], [0, 0, 1]]) @ rotation)
 
 
 def _project_through(homography: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ same points give the same line.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ MIN_POINTS = 3
 TRIM = 0.2
 """Share of the largest residuals that the trimmed fit leaves out, as MiDaS's trimmed loss does."""
 
+LEAST_SHARE_APART = 0.01
+"""A search needs this share of points whose x is not the median x; less is a few stray pixels."""
+
 INLIER_SIGMAS = 2.5
 """A point is an inlier within this many standard deviations of the inliers' residuals."""
 
@@ -35,6 +39,7 @@ _REFINED_LINES = 5
 _ITERATIONS = 30
 _SIGMA_FACTORS = (1.0, 3.0, 9.0)  # of the least median's: it may be that of a part of y
 _SIGMA_FLOOR = 1e-7  # of the points' spread: what rounding leaves of points on a line
+_EQUAL_X = 1e-24  # variance of x, by its squared mean, that rounding leaves of equal x
 
 
 class FitError(ValueError):
@@ -67,7 +72,8 @@ def fit_line(
     - ransac: the line of two points that most points agree with, then least squares on those.
     - huber, tukey: iteratively reweighted least squares, scaled by the median absolute deviation.
     - trimmed: least squares on the 80 % with the smallest residuals, repeated until it stays
-      (Rousseeuw and van Driessen's concentration steps).
+      (Rousseeuw and van Driessen's concentration steps). What rounding may have moved off the line
+      stays as well.
     - robust: of many lines through two points that whose inliers are least owed to chance (Moisan
       and Stival, 2004), at the scale of the least median of squares (Rousseeuw, 1984) or a few
       times that, refined by Tukey's biweight at the inliers' own scale (an MM-estimate, Yohai
@@ -82,13 +88,16 @@ def fit_line(
 
     Raises:
         ValueError: a method that is not known.
-        FitError: fewer than `MIN_POINTS` points, or all x the same.
+        FitError: fewer than `MIN_POINTS` points, or no spread in x: all x the same, those of all
+            points that a method keeps, or, where it searches, of all but `LEAST_SHARE_APART`.
     """
     if method not in FIT_METHODS:
         raise ValueError(f"method: got {method!r}, expected one of {', '.join(FIT_METHODS)}")
     if x.numel() < MIN_POINTS:
         raise FitError(f"got {x.numel()} points, expected at least {MIN_POINTS}")
-    raw = _Points(x, y, torch.ones_like(x) if weights is None else weights)
+    weights = torch.ones_like(x) if weights is None else weights
+    # In float32 the mean of equal values is not that value, and the values seem to differ.
+    raw = _Points(x.double(), y.double(), weights.double())
     if method == "least_squares" and not with_sigma:  # one pass: this is for whole images
         return _line_of_all(raw)
     part = raw.part(_REFINED_POINTS)
@@ -98,9 +107,7 @@ def fit_line(
     spread_y = spread_y if spread_y > 0.0 else torch.ones_like(spread_y)
     used = raw if method in _ON_ALL_POINTS else part
     points = _Points(
-        ((used.x - centre_x) / spread_x).double(),
-        ((used.y - centre_y) / spread_y).double(),
-        (used.w / mean_w).double(),
+        (used.x - centre_x) / spread_x, (used.y - centre_y) / spread_y, used.w / mean_w
     )
     slope, intercept = _METHODS[method](points)
     sigma = math.nan
@@ -120,7 +127,6 @@ def _check_spread(spread_x: Tensor, centre_x: Tensor, count: int) -> None:
 def _line_of_all(points: _Points) -> Line:
     """Least squares as it is, without `sigma`."""
     _check_spread(points.x.std(), points.x.mean(), points.x.numel())
-    points = _Points(points.x.double(), points.y.double(), points.w.double())
     slope, intercept = points.least_squares()
     return Line(float(slope), float(intercept), math.nan)
 
@@ -145,13 +151,23 @@ class _Points:
         return (torch.addcmul(intercept, slope, self.x).sub_(self.y)).mul_(self.w).abs_()
 
     def least_squares(self, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The closed form, centred; `weights` [N] come on top of the points' own."""
+        """The closed form, centred; `weights` [N] come on top of the points' own.
+
+        Raises:
+            FitError: all x with a weight are the same, or no point has one.
+        """
         squares = self.w.square() if weights is None else self.w.square() * weights
         total = squares.sum().clamp(min=1e-300)
         mean_x, mean_y = squares.dot(self.x) / total, squares.dot(self.y) / total
         x = self.x - mean_x
         weighted_x = squares * x
-        slope = weighted_x.dot(self.y - mean_y) / weighted_x.dot(x).clamp(min=1e-300)
+        variance = weighted_x.dot(x)
+        if not variance > _EQUAL_X * total * mean_x.square():
+            raise FitError(
+                f"the points to fit of {x.numel()} all have the same x, expected different ones: "
+                "record near and far things together"
+            )
+        slope = weighted_x.dot(self.y - mean_y) / variance
         return slope, mean_y - slope * mean_x
 
 
@@ -190,7 +206,8 @@ def _trimmed(points: _Points) -> tuple[Tensor, Tensor]:
     kept = max(round((1.0 - TRIM) * points.x.numel()), 2)
     for _ in range(_ITERATIONS):
         residuals = points.residuals(*line)
-        following = points.least_squares((residuals <= residuals.kthvalue(kept).values).double())
+        largest = residuals.kthvalue(kept).values.clamp(min=_SIGMA_FLOOR)
+        following = points.least_squares((residuals <= largest).double())
         if _is_same(line, following):
             break
         line = following
@@ -200,10 +217,15 @@ def _trimmed(points: _Points) -> tuple[Tensor, Tensor]:
 def _robust(points: _Points) -> tuple[Tensor, Tensor]:
     slopes, intercepts, sigma = _search(points.part(_SEARCHED_POINTS))
     compared = points.part(_COMPARED_POINTS)
-    refined = [
-        _reweighted(compared, _tukey_weights, slope, intercept, sigma)
-        for slope, intercept in zip(slopes, intercepts, strict=True)
-    ]
+    refined = []
+    for slope, intercept in zip(slopes, intercepts, strict=True):
+        with contextlib.suppress(FitError):  # the inliers of one may all have the same x
+            refined.append(_reweighted(compared, _tukey_weights, slope, intercept, sigma))
+    if not refined:
+        raise FitError(
+            f"no line has inliers of different x among {compared.x.numel()} points: record near "
+            "and far things together"
+        )
     slopes, intercepts = (torch.stack(each)[:, None] for each in zip(*refined, strict=True))
     line = refined[int(_information(compared, slopes, intercepts, sigma[None]).argmax())]
     for _ in range(3):  # the outliers widen the first sigma; the inliers alone give a smaller one
@@ -228,8 +250,17 @@ def _search(points: _Points) -> tuple[Tensor, Tensor, Tensor]:
     """Lines through two of the points that tell most about y, best first, and their sigma.
 
     Pairs far apart in x are preferred: the line of two neighbours says little.
+
+    Raises:
+        FitError: fewer than `LEAST_SHARE_APART` of the points have another x than the median's.
     """
     count = points.x.numel()
+    apart = int((points.x != points.x.median()).sum())
+    if apart < max(LEAST_SHARE_APART * count, 1):
+        raise FitError(
+            f"{count - apart} of {count} points have the same x, expected at least "
+            f"{LEAST_SHARE_APART:.0%} with another: record near and far things together"
+        )
     first, second = _random(count, 20 * _SEARCHED_LINES, seed=1).view(2, -1)
     distance = (points.x[first] - points.x[second]).abs()
     generator = torch.Generator(points.x.device).manual_seed(2)
@@ -239,7 +270,7 @@ def _search(points: _Points) -> tuple[Tensor, Tensor, Tensor]:
     intercepts = points.y[first] - slopes * points.x[first]
     medians = points.residuals(slopes, intercepts).kthvalue(count // 2 + 1, dim=1).values
     least = (_MAD_TO_SIGMA * (1.0 + 5.0 / count) * medians.min()).clamp(min=_SIGMA_FLOOR)
-    sigmas = least * torch.tensor(_SIGMA_FACTORS, dtype=least.dtype)
+    sigmas = least * least.new_tensor(_SIGMA_FACTORS)
     information = _information(points, slopes, intercepts, sigmas)
     which = int(information.amax(1).argmax())
     best = information[which].argsort(descending=True)[:_REFINED_LINES]
@@ -316,4 +347,5 @@ def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def _random(below: int, count: int, seed: int) -> Tensor:
-    return torch.randint(below, (count,), generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randint(below, (count,), generator=generator, device="cpu")

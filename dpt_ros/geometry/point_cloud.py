@@ -152,7 +152,7 @@ def _color_bits(rgb: torch.Tensor) -> torch.Tensor:
     import cv2  # a fifth of the time of the line above on a CPU
 
     height, width = rgb.shape[1:3]
-    bits = torch.empty(rgb.shape[:3], dtype=torch.int32)
+    bits = torch.empty(rgb.shape[:3], dtype=torch.int32, device="cpu")
     for image, packed in zip(rgb.numpy(), bits.view(torch.uint8).numpy(), strict=True):
         cv2.cvtColor(image, cv2.COLOR_RGB2BGRA, dst=packed.reshape(height, width, 4))
     return bits.bitwise_and_(0x00FFFFFF)
@@ -164,7 +164,7 @@ def _interleave(planes: tuple[torch.Tensor, ...], out: torch.Tensor | None) -> t
         return torch.stack(planes, -1, out=out)
     import cv2  # a fifth of the time of torch.stack on a CPU
 
-    points = torch.empty((*planes[0].shape, 4), dtype=torch.float32) if out is None else out
+    points = planes[0].new_empty((*planes[0].shape, 4)) if out is None else out
     images = zip(*(plane.numpy() for plane in planes), strict=True)
     for channels, target in zip(images, points.numpy(), strict=True):
         cv2.merge(channels, dst=target)

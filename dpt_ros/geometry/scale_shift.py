@@ -44,7 +44,8 @@ class ScaleShift:
 
         The result is written to `out`, of the same shape and type, if that is given.
         """
-        shift = torch.tensor(self.shift, dtype=inverse_depth.dtype)
+        # A number of the CPU goes with tensors of any device.
+        shift = torch.tensor(self.shift, dtype=inverse_depth.dtype, device="cpu")
         # One pass over the image.
         return torch.add(shift, inverse_depth, alpha=self.scale, out=out)
 
@@ -77,7 +78,8 @@ def fit_scale_shift(
     at `dpt_ros.geometry.fit.fit_line`.
 
     Args:
-        inverse_depth: what the network says, any shape, array or tensor.
+        inverse_depth: what the network says, any shape, tensor of any device or array of any byte
+            order and strides.
         metric_inverse_depth: the truth in 1/m, the same shape.
         valid: bool, the same shape: the pixels that count.
         method: one of `FIT_METHODS`.
@@ -87,7 +89,7 @@ def fit_scale_shift(
             a scale that is not positive.
         ValueError: shapes that differ, or a method that is not known.
     """
-    x, y, mask = (torch.as_tensor(v) for v in (inverse_depth, metric_inverse_depth, valid))
+    x, y, mask = (_as_tensor(v) for v in (inverse_depth, metric_inverse_depth, valid))
     if not x.shape == y.shape == mask.shape or mask.dtype != torch.bool:
         raise ValueError(
             f"got inverse_depth {tuple(x.shape)}, metric_inverse_depth {tuple(y.shape)} and valid "
@@ -150,6 +152,14 @@ def check_scale(scale: float) -> None:
             "says farther; check that the picture and its truth belong together (time, camera, "
             "transform) and that the model is trained, and record near and far things together"
         )
+
+
+def _as_tensor(values: NDArray[np.generic] | torch.Tensor) -> torch.Tensor:
+    """The same values; torch takes arrays of the machine's byte order that may be written to."""
+    if isinstance(values, torch.Tensor):
+        return values
+    array = np.asarray(values)
+    return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ("C", "W")))
 
 
 def _chosen(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -21,12 +21,18 @@ TIME_FIELDS = ("time", "t", "timestamp", "time_stamp", "offset_time", "point_tim
 
 _SHORTEST_SCAN_NS = 1_000_000  # less is rounding, or nothing that a movement smears
 _LONGEST_SCAN_NS = 1_000_000_000
+# What may be a scan in two units is read in neither. These limits leave what LiDARs do: more than
+# four scans a second in microseconds, or up to 200 in nanoseconds.
+_SHORTEST_POSSIBLE_NS = 250_000
+_LONGEST_POSSIBLE_NS = 5_000_000_000
 # Nearer points are drivers' mark for "no return": they are at exactly (0, 0, 0).
 _NEAREST_M = 1e-3
 # Units in which drivers count, as nanoseconds; offsets to the header's stamp, or absolute.
 _UNITS_NS = {"s": 1e9, "us": 1e3, "ns": 1.0}
 # Ouster's clouds have these fields, and count in nanoseconds however short a piece of a scan is.
 _FIELDS_OF_OUSTER = {"t", "ring", "range", "reflectivity"}
+# So does Livox's driver in the field of this name.
+_NANOSECONDS_OF_LIVOX = "offset_time"
 
 
 def cloud_to_points(msg: Any) -> dict[str, NDArray[Any]]:
@@ -92,48 +98,75 @@ def cloud_to_timed_xyz(msg: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]
     xyz = _xyz(fields, keep_invalid=True)
     measured = _measured(xyz)
     stamp_ns = int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
-    kept = {name: values[measured] for name, values in fields.items()}
-    return xyz[measured], point_stamps(kept, stamp_ns)
+    return xyz[measured], point_stamps(fields, stamp_ns, measured)
 
 
-def point_stamps(fields: dict[str, NDArray[Any]], stamp_ns: int) -> NDArray[np.int64] | None:
+def point_stamps(
+    fields: dict[str, NDArray[Any]], stamp_ns: int, measured: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64] | None:
     """When each point was measured.
 
     Drivers disagree: seconds, microseconds or nanoseconds, counted from the header's stamp or
-    absolute. The reading taken is the one by which the scan lasts longest, but at most a second,
-    and lies within a second of the header's stamp; of equals the one nearest to it.
+    absolute. The unit is the one in which the scan lasts 1 ms to 1 s and lies within a second of
+    the header's stamp; of the two origins the one that is nearer to it counts. Ouster and Livox
+    are known by their fields: they count in nanoseconds.
 
     Args:
         fields: what `cloud_to_points` returns.
         stamp_ns: the header's stamp.
+        measured: bool [N], which points were; None: all. How long the scan lasts is told by the
+            others as well, unless their time is 0 or not finite, which drivers write for "none".
 
     Returns:
-        [N] int64 nanoseconds; None without a field of times (`TIME_FIELDS`), where they are not
-        finite, within a millisecond, or no reading makes a scan.
+        int64 nanoseconds of the measured points, in their order; None without a field of times
+        (`TIME_FIELDS`), where they are not finite, within a millisecond, no reading makes a scan,
+        or two units might (0.25 ms in the one, 0.25 s in the other).
     """
     name = next((name for name in TIME_FIELDS if name in fields), None)
     if name is None or fields[name].ndim != 1 or not fields[name].size:
         return None
     values = fields[name]
-    if not np.isfinite(values).all():
+    is_measured = np.ones(values.shape, np.bool_) if measured is None else measured
+    told = values[is_measured | (np.isfinite(values) & (values != 0))]
+    if not is_measured.any() or not np.isfinite(told).all():
         return None
-    is_of_ouster = name == "t" and values.dtype.kind == "u" and fields.keys() >= _FIELDS_OF_OUSTER
-    units_ns = [_UNITS_NS["ns"]] if is_of_ouster else list(_UNITS_NS.values())
-    low, high = values.min(), values.max()
-    best: tuple[float, float] | None = None
-    stamps: NDArray[np.int64] | None = None
+    reading = _reading(told.min(), told.max(), stamp_ns, _possible_units_ns(name, fields))
+    if reading is None:
+        return None
+    unit_ns, origin_ns = reading
+    return origin_ns + _array_to_ns(values[is_measured], unit_ns)
+
+
+def _possible_units_ns(name: str, fields: dict[str, NDArray[Any]]) -> list[float]:
+    is_whole = fields[name].dtype.kind == "u"
+    is_of_ouster = name == "t" and is_whole and fields.keys() >= _FIELDS_OF_OUSTER
+    if is_of_ouster or name == _NANOSECONDS_OF_LIVOX:
+        return [_UNITS_NS["ns"]]
+    return list(_UNITS_NS.values())
+
+
+def _reading(
+    first: Any, last: Any, stamp_ns: int, units_ns: list[float]
+) -> tuple[float, int] | None:
+    """The unit, and the origin in nanoseconds, of times from `first` to `last`; None: unknown."""
+    readings = []
     for unit_ns in units_ns:
-        length_ns = (float(high) - float(low)) * unit_ns
-        if not _SHORTEST_SCAN_NS <= length_ns <= _LONGEST_SCAN_NS:
+        length_ns = (float(last) - float(first)) * unit_ns
+        if not _SHORTEST_POSSIBLE_NS <= length_ns <= _LONGEST_POSSIBLE_NS:
             continue
         for origin_ns in (stamp_ns, 0):
-            ends = [origin_ns - stamp_ns + _to_ns(end, unit_ns) for end in (low, high)]
-            nearest = float(min(abs(end) for end in ends))
-            is_better = best is None or (-length_ns, nearest) < best
-            if max(abs(end) for end in ends) <= _LONGEST_SCAN_NS and is_better:
-                best = (-length_ns, nearest)
-                stamps = origin_ns + _array_to_ns(values, unit_ns)
-    return stamps
+            ends_ns = [abs(origin_ns - stamp_ns + _to_ns(end, unit_ns)) for end in (first, last)]
+            if max(ends_ns) <= _LONGEST_POSSIBLE_NS:
+                readings.append((min(ends_ns), max(ends_ns), length_ns, unit_ns, origin_ns))
+    if len({unit_ns for *_, unit_ns, _ in readings}) > 1:
+        return None
+    likely = [
+        (nearest_ns, unit_ns, origin_ns)
+        for nearest_ns, farthest_ns, length_ns, unit_ns, origin_ns in readings
+        if _SHORTEST_SCAN_NS <= length_ns <= _LONGEST_SCAN_NS and farthest_ns <= _LONGEST_SCAN_NS
+    ]
+    # Of equals the first: offsets to the header's stamp.
+    return min(likely, key=lambda each: each[0])[1:] if likely else None
 
 
 def _to_ns(value: Any, unit_ns: float) -> int:

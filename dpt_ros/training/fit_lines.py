@@ -138,7 +138,7 @@ def _check_depths(metric_inverse_depth: Tensor, settings: FitSettings) -> None:
 def _resample(frames: Sequence[FramePairs], settings: FitSettings) -> Intervals:
     """Intervals of scale and shift, from joint fits to frames drawn anew.
 
-    Draws of nothing but frames that show no line (one value everywhere) are left out.
+    Draws of nothing but frames that show no line (one value all but everywhere) are left out.
     """
     x, y, w = joined(frames, settings)
     random = np.random.default_rng(settings.seed)
@@ -151,6 +151,7 @@ def _resample(frames: Sequence[FramePairs], settings: FitSettings) -> Intervals:
         places = starts[drawn, None] + random.integers(0, lengths[drawn, None], (drawn.size, each))
         chosen = torch.from_numpy(places.ravel())
         with contextlib.suppress(FitError):
+            check_points(x[chosen], y[chosen])
             lines.append(fit_line(x[chosen], y[chosen], settings.method, w[chosen]))
     if len(lines) < _LEAST_RESAMPLED * settings.resamples:
         raise FitError(

@@ -71,7 +71,7 @@ def ssi_loss(
         min_pair_density: see `gradient_matching_loss`.
 
     Raises:
-        ValueError: shapes that differ or are not [B,H,W], or an option out of range.
+        ValueError: shapes that differ, are not [B,H,W] or empty, or an option out of range.
     """
     residual, usable = _aligned_residual(prediction, target, valid, alignment)
     density = pair_density(usable)
@@ -103,7 +103,7 @@ def ssi_trimmed_loss(
         no shape to compare and counts as 0.
 
     Raises:
-        ValueError: shapes that differ or are not [B,H,W], or an option out of range.
+        ValueError: shapes that differ, are not [B,H,W] or empty, or an option out of range.
     """
     residual, usable = _aligned_residual(prediction, target, valid, alignment)
     return _trimmed(residual, usable, trim)
@@ -138,7 +138,7 @@ def gradient_matching_loss(
         Scalar, the mean over the batch.
 
     Raises:
-        ValueError: shapes that differ or are not [B,H,W], or an option out of range.
+        ValueError: shapes that differ, are not [B,H,W] or empty, or an option out of range.
     """
     residual, usable = _aligned_residual(prediction, target, valid, alignment)
     return _gradient(residual, usable, scales, pair_density(usable), min_pair_density)
@@ -177,7 +177,7 @@ def scale_invariant_log_loss(
         Scalar, the mean over the batch; an image without valid pixels counts as 0.
 
     Raises:
-        ValueError: shapes that differ or are not [B,H,W], or `lam` out of 0 .. 1.
+        ValueError: shapes that differ, are not [B,H,W] or empty, or `lam` out of 0 .. 1.
     """
     if not 0.0 <= lam <= 1.0:
         raise ValueError(f"lam: got {lam}, expected 0 to 1")
@@ -197,7 +197,7 @@ def metric_inverse_depth_l1(prediction: Tensor, target: Tensor, valid: Tensor) -
         valid: bool [B,H,W].
 
     Raises:
-        ValueError: shapes that differ or are not [B,H,W].
+        ValueError: shapes that differ, are not [B,H,W] or empty.
     """
     prediction, target, usable = _usable(prediction, target, valid)
     return _mean((prediction - target).abs(), usable).mean()
@@ -238,6 +238,11 @@ def _usable(prediction: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, 
         raise ValueError(
             f"got prediction {tuple(prediction.shape)}, target {tuple(target.shape)} and valid "
             f"{tuple(valid.shape)}, expected one shape (B, H, W)"
+        )
+    if prediction.numel() == 0:
+        raise ValueError(
+            f"got an empty batch {tuple(prediction.shape)}, expected (B, H, W) of at least one "
+            "image of one pixel: leave out batches without images"
         )
     if valid.dtype != torch.bool:
         raise ValueError(f"valid: got {valid.dtype}, expected torch.bool")
@@ -292,11 +297,14 @@ def _fitted(prediction: Tensor, target: Tensor, usable: Tensor) -> Tensor:
     Where the fitted scale is not positive (near and far are swapped), the scale that gives both
     the same spread takes its place, so that the loss is large and its gradient points back.
     """
+    # The fit is the same in any unit: in this one no square of a number is too small or too large.
+    largest = _largest(prediction, usable)
+    prediction = prediction / torch.where(largest > 0.0, largest, 1.0)[:, None, None]
     mean_prediction, mean_target = _mean(prediction, usable), _mean(target, usable)
     x = torch.where(usable, prediction - mean_prediction[:, None, None], 0.0)
     y = torch.where(usable, target - mean_target[:, None, None], 0.0)
     variance, covariance = _mean(x.square(), usable), _mean(x * y, usable)
-    is_flat = variance <= (_NO_SPREAD * _largest(prediction, usable)).square()
+    is_flat = variance <= _NO_SPREAD**2
     variance = torch.where(is_flat, 1.0, variance)
     same_spread = (_mean(y.square(), usable).clamp(min=1e-12) / variance).sqrt()
     scale = torch.where(covariance > 0.0, covariance / variance, same_spread)

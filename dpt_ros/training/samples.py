@@ -149,10 +149,10 @@ class TrainingSamples(TorchDataset[TrainingItem]):
         return self._datasets[which].records[number - int(self._starts[which])].id
 
     def _missing(self, problem: str) -> TrainingItem:
-        x = torch.zeros(3, *self._crop_size)
+        x = torch.zeros(3, *self._crop_size, device="cpu")
         if self._is_dense:
-            return TrainingItem(x, torch.zeros(self._crop_size), None, problem)
-        return TrainingItem(x, torch.zeros(0), torch.zeros(0, 2), problem)
+            return TrainingItem(x, x.new_zeros(self._crop_size), None, problem)
+        return TrainingItem(x, x.new_zeros(0), x.new_zeros(0, 2), problem)
 
 
 class StepSampler(Sampler[list[Key]]):
@@ -223,8 +223,8 @@ def collate(keyed: Sequence[tuple[Key, TrainingItem]]) -> TrainingBatch:
         target = torch.stack([item.target for item in items])
         return TrainingBatch(x, target, target > 0.0, None, keys, problems)
     longest = max(1, max(item.target.shape[0] for item in items))
-    target = torch.zeros(len(items), 1, longest)
-    points = torch.zeros(len(items), longest, 2)
+    target = x.new_zeros(len(items), 1, longest)
+    points = x.new_zeros(len(items), longest, 2)
     for row, item in enumerate(items):
         count = item.target.shape[0]
         target[row, 0, :count] = item.target

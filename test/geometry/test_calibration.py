@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -57,6 +58,26 @@ def test_what_is_written_is_read(tmp_path: Path, camera: bool):
 
     assert load_calibration(path) == calibration
     assert [item.name for item in tmp_path.iterdir()] == ["calibration.yaml"]
+
+
+def test_numbers_of_numpy_are_written_as_plain_ones(tmp_path: Path):
+    matrix = np.array([[500.5, 0, 319.5], [0, 501.0, 239.5], [0, 0, 1]])
+    bent = tuple(np.array([-0.3, 0.1, 1e-5, 0.0]))
+    size, focal, centre = np.array([640, 480]), matrix.diagonal()[:2], matrix[:2, 2]
+    calibration = dataclasses.replace(
+        make_calibration(),
+        scale_shift=ScaleShift(np.float64(6.016e-05), np.float32(0.5)),
+        network_height=np.int64(384),
+        near_m=np.float32(0.5),
+        far_m=np.float64(12.5),
+        camera=Camera(*size, *focal, *centre, "plumb_bob", bent),
+    )
+    save_calibration(calibration, tmp_path / "calibration.yaml")
+
+    plain = dataclasses.replace(
+        make_calibration(), scale_shift=ScaleShift(6.016e-05, 0.5), near_m=0.5
+    )
+    assert load_calibration(tmp_path / "calibration.yaml") == plain
 
 
 def test_the_file_says_what_it_is(values: dict):

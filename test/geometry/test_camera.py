@@ -165,6 +165,15 @@ def test_points_beyond_the_fold_fall_on_no_pixel():
     assert bool(pixels[1:].isnan().all())
 
 
+def test_points_beyond_the_fold_of_a_decentred_lens_fall_on_no_pixel():
+    # x + 0.1 * 3 x^2 falls up to x = -1 / 0.6 and rises again: -4/3 and -2 both give -0.8.
+    camera = Camera(301, 1, 100.0, 100.0, 150.0, 0.0, "plumb_bob", (0.0, 0.0, 0.0, 0.1, 0.0))
+    pixels = camera.project(torch.tensor([[-4.0, 0.0, 3.0], [-2.0, 0.0, 1.0]]))
+
+    assert pixels[0].tolist() == pytest.approx([70.0, 0.0], abs=1e-4)
+    assert bool(pixels[1].isnan().all())
+
+
 def test_a_pole_of_the_rational_model_ends_the_field_of_view():
     # The denominator 1 - r^2 / 4 is 0 at r = 2; r / (1 - r^2 / 4) grows up to there.
     camera = Camera(

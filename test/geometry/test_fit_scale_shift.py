@@ -167,6 +167,17 @@ def test_median_by_hand():
     assert (fit.scale, fit.shift) == pytest.approx((10.0, 0.0))
 
 
+def test_weighted_medians_by_hand():
+    # Half of the weight, 4.5, is reached at x = 4 (1 + 1 + 1 + 3) and y = 40 (1 + 1 + 3). Distances
+    # from there, in ascending order with their weights: of x 0 (3), 1 (1 + 3); of y 0 (3), 10 (1),
+    # 12 (3). The slope is 12 / 1, the intercept 40 - 12 * 4.
+    x = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    y = torch.tensor([100.0, 20.0, 30.0, 40.0, 52.0])
+    line = fit_line(x, y, "median", torch.tensor([1.0, 1.0, 1.0, 3.0, 3.0]))
+
+    assert (line.slope, line.intercept) == pytest.approx((12.0, -8.0))
+
+
 def test_weights_are_those_of_the_residuals():
     rng = np.random.default_rng(0)
     x, y, w = (rng.uniform(1.0, 3.0, 50) for _ in range(3))
@@ -223,6 +234,24 @@ def test_only_valid_pixels_count_and_images_are_taken_as_they_come():
     assert (fit.scale, fit.shift) == (expected.slope, expected.intercept)
     of_arrays = fit_scale_shift(x.numpy(), y.numpy(), valid.numpy())
     assert of_arrays == fit
+
+
+ARRAYS = {
+    "turned round": lambda values: values[::-1].copy()[::-1],
+    "every other": lambda values: np.repeat(values, 2)[::2],
+    "not to be written to": lambda values: np.frombuffer(values.tobytes(), values.dtype),
+    "of the other byte order": lambda values: values.astype(values.dtype.newbyteorder("S")),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_arrays_are_taken_as_numpy_has_them(kind: str):
+    x = np.arange(1.0, 50.0)
+    given = [ARRAYS[kind](values) for values in (x, 0.5 * x + 0.1, x > 3)]
+
+    fit = fit_scale_shift(*given)
+    assert (fit.scale, fit.shift) == pytest.approx((0.5, 0.1))
 
 
 def test_of_a_million_points_a_part_is_enough():

@@ -153,6 +153,18 @@ def test_the_window_shrinks_with_range():
         assert gone == [c for c in range(50 - reach, 51 + reach) if c != 50]
 
 
+@pytest.mark.parametrize(("fx_px", "fy_px"), [(50.0, 100.0), (100.0, 50.0)])
+def test_the_window_goes_by_the_longer_focal_length(fx_px: float, fy_px: float):
+    """100 px of the two, 0.1 m at 2 m: 5 px, whichever axis has it."""
+    camera = Camera(101, 41, fx_px, fy_px, 50.0, 20.0)
+    columns = np.arange(101)
+    wall = np.stack([(columns - 50) * 30.0 / fx_px, np.zeros(101), np.full(101, 30.0)], 1)
+    settings = LidarSettings(occlusion_window_m=0.1, occlusion_window_max_px=50)
+    depth_m = project_to_depth(np.concatenate([wall, [[0, 0, 2.0]]]), camera, IDENTITY, settings)
+    gone = np.nonzero(np.isnan(depth_m[20]))[0].tolist()
+    assert gone == [45, 46, 47, 48, 49, 51, 52, 53, 54, 55]
+
+
 def test_the_window_has_a_largest_size():
     camera = Camera(101, 41, 100.0, 100.0, 50.0, 20.0)
     columns = np.arange(101)

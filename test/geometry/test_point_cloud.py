@@ -183,6 +183,14 @@ def test_the_end_of_a_row_is_no_neighbour_of_the_next():
     ]
 
 
+@pytest.mark.parametrize(
+    "depth_m", [[[1.0, 1.0, 1.0], [2.0, 4.0, 4.0]], [[1.0, 1.0, 2.0], [4.0, 4.0, 4.0]]]
+)
+def test_the_first_and_the_last_of_a_row_never_fly_along_it(depth_m: list[list[float]]):
+    # In reading order 1, 2 and 4 follow one another, but no row has them, and no column has three.
+    assert not flying_pixels(torch.tensor([depth_m]), 0.1).any()
+
+
 def test_a_line_of_pixels_has_flying_ones_too():
     depth_m = torch.tensor([1.0, 1.0, 1.0, 2.0, 4.0, 4.0, 4.0])
     expected = [False, False, False, True, False, False, False]

@@ -45,6 +45,14 @@ def test_another_view_is_told(got: Camera, told: str) -> None:
     assert told in view_difference(NARROW, got)
 
 
+def test_a_place_that_one_lens_alone_sees_is_a_half_turn() -> None:
+    """r * (1 - 0.3 r^2) never exceeds 0.70; the corner's place is (0.7, 0.5), 0.86 off the axis."""
+    wide = Camera(640, 480, 400.0, 400.0, 319.5, 239.5)
+    bent = replace(wide, distortion_model="plumb_bob", distortion=(-0.3, 0.0, 0.0, 0.0))
+    assert "rays differ by up to 180 deg" in view_difference(wide, bent)
+    assert "rays differ by up to 180 deg" in view_difference(bent, wide)
+
+
 def test_a_fisheye_s_raw_images_are_no_pinhole_s() -> None:
     """Beside equal focal lengths: from 53 deg off the axis, or no ray at all, in the corners."""
     assert "expected principal point at 0.50 of the width" in view_difference(FISHEYE, PINHOLE)

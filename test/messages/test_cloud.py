@@ -123,11 +123,13 @@ def test_times_belong_to_the_points_that_are_kept(family):
     assert stamps_ns.tolist() == [STAMP_NS, STAMP_NS + 100_000_000]
 
 
-def test_points_without_a_return_are_no_points_and_their_times_do_not_count(family):
-    """An organised cloud of an absolute clock: what nothing came back from is all zero."""
+@pytest.mark.parametrize("no_time", [0.0, NAN])
+def test_points_without_a_return_are_no_points_and_their_times_do_not_count(family, no_time):
+    """An organised cloud of an absolute clock: what nothing came back from is all zero, or NaN."""
     layout = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("timestamp", "<f8")]
     records = np.zeros(4, layout)
     records["x"][[0, 3]], records["z"][2] = [1, 3], 0.0005
+    records["timestamp"] = no_time
     records["timestamp"][[0, 3]] = [1.6e9 + 0.125, 1.6e9 + 0.225]
     fields = [*xyz_fields(family), *fields_of(family, ("timestamp", 12, 8, 1))]
     message = cloud(family, fields, records.tobytes(), 2, height=2, point_step=20)
@@ -136,6 +138,27 @@ def test_points_without_a_return_are_no_points_and_their_times_do_not_count(fami
     assert (stamps_ns - 1_600_000_000 * SECOND) // 1_000_000 == pytest.approx([125, 225], abs=1)
     np.testing.assert_array_equal(cloud_to_xyz(message), points)
     assert len(cloud_to_xyz(message, keep_invalid=True)) == 4
+
+
+def test_a_field_named_twice_is_read_where_it_comes_first(family):
+    """Some drivers list a field again for what fills the point up."""
+    values = np.array([[1, 2, 3, 9], [4, 5, 6, 9]], "<f4")
+    fields = [*xyz_fields(family), *fields_of(family, ("x", 12, 7, 1), ("", 12, 7, 1))]
+    points = cloud_to_points(cloud(family, fields, values.tobytes(), 2))
+    assert list(points) == ["x", "y", "z"]
+    assert points["x"].tolist() == [1, 4]
+
+
+@pytest.mark.parametrize(("name", "seen_until"), [("offset_time", 10), ("t", 10), ("t", 100)])
+def test_points_without_a_return_still_tell_how_long_the_scan_lasts(family, name, seen_until):
+    """A scan of 0.1 s in nanoseconds, of whose start alone, 0.9 ms or 9.9 ms, something came."""
+    layout = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), (name, "<u4")]
+    records = np.zeros(1001, layout)
+    records["x"][:seen_until], records[name] = 1.0, 100_000 * np.arange(1001)
+    fields = [*xyz_fields(family), *fields_of(family, (name, 12, 6, 1))]
+    points, stamps_ns = cloud_to_timed_xyz(cloud(family, fields, records.tobytes(), 1001))
+    assert len(points) == seen_until
+    assert stamps_ns.tolist() == [STAMP_NS + 100_000 * i for i in range(seen_until)]
 
 
 # A scan of 0.1 s as drivers tell it, and when its three points were measured from the header on.
@@ -149,6 +172,16 @@ DRIVERS = {
     ),
     "ouster, uint32 nanoseconds": ("t", np.array([0, 5e7, 1e8], "u4"), [0, TENTH // 2, TENTH]),
     "uint32 microseconds": ("t", np.array([0, 5e4, 1e5], "u4"), [0, TENTH // 2, TENTH]),
+    "livox, uint32 nanoseconds": (
+        "offset_time",
+        np.array([0, 5e7, 1e8], "u4"),
+        [0, TENTH // 2, TENTH],
+    ),
+    "autoware, uint32 nanoseconds": (
+        "time_stamp",
+        np.array([0, 5e7, 1e8], "u4"),
+        [0, TENTH // 2, TENTH],
+    ),
     "float nanoseconds": ("t", np.array([0, 5e7, 1e8], "f8"), [0, TENTH // 2, TENTH]),
     "hesai, float64 seconds since 1970": (
         "timestamp",
@@ -192,6 +225,33 @@ def test_a_short_piece_of_an_ouster_scan_is_not_read_as_microseconds():
     assert point_stamps({"t": np.array([0, 500_000], "u4"), **ouster}, STAMP_NS) is None
     stamps_ns = point_stamps({"t": np.array([0, TENTH], "u4"), **ouster}, STAMP_NS)
     assert stamps_ns.tolist() == [STAMP_NS, STAMP_NS + TENTH]
+
+
+@pytest.mark.parametrize("length_ns", [900_000, 300_000])
+def test_a_short_piece_of_a_livox_scan_is_not_read_as_microseconds(length_ns):
+    assert point_stamps({"offset_time": np.array([0, length_ns], "u4")}, STAMP_NS) is None
+
+
+@pytest.mark.parametrize("count", [900_000, 1_500_000, 4_000_000])
+def test_what_is_a_scan_in_two_units_is_read_in_neither(count):
+    """0.9 ms or 0.9 s; 1.5 ms or 1.5 s; 4 ms or 4 s."""
+    for kind in ("u4", "f8"):
+        assert point_stamps({"time": np.array([0, count], kind)}, STAMP_NS) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "last_ns"), [(200_000, 200_000_000), (10_000_000, 10_000_000), (TENTH, TENTH)]
+)
+def test_five_scans_a_second_and_a_hundred_are_told_apart(count, last_ns):
+    """0.2 s in microseconds, which no scan of 0.2 ms is; 10 ms in nanoseconds, and none of 10 s."""
+    stamps_ns = point_stamps({"time": np.array([0, count], "u4")}, STAMP_NS)
+    assert stamps_ns.tolist() == [STAMP_NS, STAMP_NS + last_ns]
+
+
+def test_absolute_times_of_a_short_piece_have_one_unit():
+    """1.5 ms that end at the header's stamp: as microseconds they are not of this century."""
+    values = np.array([STAMP_NS - 1_500_000, STAMP_NS], "u8")
+    assert point_stamps({"timestamp": values}, STAMP_NS).tolist() == values.tolist()
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,20 @@ def test_decoder_brings_odd_levels_together():
     assert decoder(levels).shape == (1, 4, 40, 24)
 
 
+@torch.no_grad()
+def test_decoder_stretches_a_deeper_level_over_an_odd_one():
+    """A ramp from 0 to 1 over the two columns of the deepest level is one over any number."""
+    decoder = Decoder((1, 1, 1, 1), 1)
+    for parameter in decoder.parameters():
+        parameter.zero_()
+    for conv in (*decoder.lateral, *(fusion.output_conv for fusion in decoder.fusion)):
+        conv.weight[..., conv.weight.shape[-1] // 2, conv.weight.shape[-1] // 2] = 1.0
+    levels = [torch.zeros(1, 1, *size) for size in ((20, 12), (10, 6), (5, 3), (3, 2))]
+    levels[3][..., 1] = 1.0
+    expected = torch.linspace(0.0, 1.0, 24).expand(40, 24)
+    torch.testing.assert_close(decoder(levels)[0, 0], expected)
+
+
 @pytest.mark.parametrize(("level", "size"), [(0, (12, 20)), (1, (6, 10)), (2, (3, 5)), (3, (2, 3))])
 @torch.no_grad()
 def test_reassemble_resamples_to_its_stride(level, size):

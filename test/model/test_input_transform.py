@@ -41,6 +41,9 @@ def as_released(rgb: np.ndarray, size: tuple[int, int], mean: tuple, std: tuple)
         ((100, 100), (384, 384)),
         # 384 / 400 = 0.96 changes less than 384 / 800: 384 x 768.
         ((400, 800), (384, 768)),
+        # 384 / 256 = 1.5 changes as much as 384 / 768 = 0.5: the height decides.
+        ((256, 768), (384, 1152)),
+        ((768, 256), (384, 128)),
     ],
 )
 def test_network_sizes_at_384(image: tuple[int, int], network: tuple[int, int]):

@@ -37,3 +37,16 @@ def test_frames_that_are_all_blank_are_refused():
     frames = [frame(0, blank=0.3), frame(1, blank=0.31)]
     with pytest.raises(FitError, match=r"of 40 resamples of 2 frames have no line.*record more"):
         fit_lines(frames, [], FEW)
+
+
+@pytest.mark.parametrize("method", ["robust", "huber"])
+def test_frames_that_are_all_but_blank_are_no_line_either(method: str):
+    """One pixel of each differs: a line through it would be as steep as it likes."""
+    frames = [frame(number) for number in range(2)]
+    for number in range(10, 14):
+        blank = frame(number, blank=0.0)
+        blank.inverse_depth[0] = 1e-3
+        frames.append(blank)
+    (low, high), _ = fit_lines(frames, [], FitSettings(method=method, resamples=40)).joint_interval
+
+    assert 0.0 < low < high < 0.6

@@ -75,6 +75,15 @@ def test_dense_truth_is_that_of_the_nearest_pixel(dense_dataset):
     assert doubled.numpy() == pytest.approx(np.kron(1.0 / depth_m, np.ones((2, 2))))
 
 
+def test_the_nearest_pixel_is_the_one_in_the_middle(tmp_path, write_dataset):
+    """A third of the size: of columns 0, 1, 2 the network's first pixel has its centre at 1."""
+    dataset = Dataset(write_dataset(tmp_path / "s", ("a",), 1, size=(96, 96)))
+    depth_m = dataset[0].depth_m
+    assert not np.array_equal(depth_m[1::3, 1::3], depth_m[::3, ::3])
+    target = make(dataset, (32, 32))[(-1, 0)].target
+    assert target.numpy() == pytest.approx(1.0 / depth_m[1::3, 1::3])
+
+
 def test_sparse_truth_keeps_its_own_pixels(tmp_path, write_dataset):
     """The prediction at the points is what inference gives their pixels; no truth is made up."""
     dataset = Dataset(write_dataset(tmp_path / "s", ("a",), 1, size=(30, 100), dense=False))
