@@ -2,7 +2,8 @@
 
 Coordinates are those of the plane z = 1: (x/z, y/z) of a ray before ("ideal") and after
 ("distorted") the lens. A distortion polynomial is only meant for the lens's field of view; beyond
-it, it folds over, so that two rays fall on one pixel. Both directions say NaN there.
+it, it folds over, so that two rays fall on one pixel. Both directions say NaN there (`distort`
+with an exception).
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ class Distortion:
             self._measure_field_of_view()
 
     def distort(self, ideal: torch.Tensor) -> torch.Tensor:
-        """Ideal -> distorted coordinates, [..., 2]; NaN where the model has folded over."""
+        """Ideal -> distorted coordinates, [..., 2]; NaN where the model has folded over.
+
+        Beyond a fold that tangential terms or prisms carry inwards, some points may still get
+        coordinates: where the model has folded a second time within the radial part's field.
+        """
         if self.is_identity:
             return ideal
         x, y = ideal.unbind(-1)

@@ -7,7 +7,6 @@ same points give the same line.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -217,15 +216,10 @@ def _trimmed(points: _Points) -> tuple[Tensor, Tensor]:
 def _robust(points: _Points) -> tuple[Tensor, Tensor]:
     slopes, intercepts, sigma = _search(points.part(_SEARCHED_POINTS))
     compared = points.part(_COMPARED_POINTS)
-    refined = []
-    for slope, intercept in zip(slopes, intercepts, strict=True):
-        with contextlib.suppress(FitError):  # the inliers of one may all have the same x
-            refined.append(_reweighted(compared, _tukey_weights, slope, intercept, sigma))
-    if not refined:
-        raise FitError(
-            f"no line has inliers of different x among {compared.x.numel()} points: record near "
-            "and far things together"
-        )
+    refined = [
+        _reweighted(compared, _tukey_weights, slope, intercept, sigma)
+        for slope, intercept in zip(slopes, intercepts, strict=True)
+    ]
     slopes, intercepts = (torch.stack(each)[:, None] for each in zip(*refined, strict=True))
     line = refined[int(_information(compared, slopes, intercepts, sigma[None]).argmax())]
     for _ in range(3):  # the outliers widen the first sigma; the inliers alone give a smaller one

@@ -149,6 +149,15 @@ def test_a_field_named_twice_is_read_where_it_comes_first(family):
     assert points["x"].tolist() == [1, 4]
 
 
+def test_a_scan_of_which_nothing_came_back_has_no_times(family):
+    records = np.zeros(2, [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("t", "<u4")])
+    records["t"] = [1000, TENTH]
+    fields = [*xyz_fields(family), *fields_of(family, ("t", 12, 6, 1))]
+    points, stamps_ns = cloud_to_timed_xyz(cloud(family, fields, records.tobytes(), 2))
+    assert points.shape == (0, 3)
+    assert stamps_ns is None
+
+
 @pytest.mark.parametrize(("name", "seen_until"), [("offset_time", 10), ("t", 10), ("t", 100)])
 def test_points_without_a_return_still_tell_how_long_the_scan_lasts(family, name, seen_until):
     """A scan of 0.1 s in nanoseconds, of whose start alone, 0.9 ms or 9.9 ms, something came."""
@@ -263,8 +272,17 @@ def test_absolute_times_of_a_short_piece_have_one_unit():
         {"t": np.array([0, 4_000_000_000], "u4")},
         {"time": np.array([[0.0, 0.1], [0.2, 0.3]])},
         {"timestamp": np.array([5e8, 5e8 + 0.1])},
+        {"time": np.array([2.0, 2.1])},
     ],
-    ids=["no field", "all equal", "not finite", "four seconds", "two values each", "of 1985"],
+    ids=[
+        "no field",
+        "all equal",
+        "not finite",
+        "four seconds",
+        "two values each",
+        "of 1985",
+        "two seconds off",
+    ],
 )
 def test_times_that_tell_nothing(fields):
     assert point_stamps(fields, STAMP_NS) is None
