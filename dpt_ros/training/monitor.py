@@ -13,18 +13,31 @@ from dpt_ros.training.state import Progress
 
 _log = logging.getLogger(__name__)
 
+_TERMINAL_S = 0.1
+_LOG_S = 30.0
 
 T = TypeVar("T")
 
 
 def shown(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
     """The same items, with a progress bar on standard error while they are gone through."""
+    bar: Iterable[T] = _bar(items, desc=what, total=total, unit="frame")
+    return bar
+
+
+def _bar(items: Any = None, **how: Any) -> Any:
+    """A bar of tqdm; where standard error is no terminal, drawn anew only once in 30 s."""
     from tqdm import tqdm
 
-    bar: Iterable[T] = tqdm(
-        items, desc=what, total=total, unit="frame", file=sys.stderr, dynamic_ncols=True
+    interval_s = _TERMINAL_S if sys.stderr.isatty() else _LOG_S
+    return tqdm(
+        items,
+        file=sys.stderr,
+        dynamic_ncols=True,
+        mininterval=interval_s,
+        maxinterval=max(interval_s, 10.0),
+        **how,
     )
-    return bar
 
 
 class ProgressMonitor:
@@ -72,12 +85,8 @@ class ProgressMonitor:
             self._write("validation", progress.validations[-1])
 
     def _open(self, progress: Progress) -> None:
-        from tqdm import tqdm
-
         before = progress.step - 1
-        self._bar = tqdm(
-            total=self._steps, initial=before, unit="step", file=sys.stderr, dynamic_ncols=True
-        )
+        self._bar = _bar(total=self._steps, initial=before, unit="step")
         self._told = max(0, len(progress.history) - 1)
         try:
             from torch.utils.tensorboard import SummaryWriter
