@@ -39,6 +39,17 @@ def drive(tmp_path, recordings) -> Path:
 
 
 @pytest.fixture
+def bags(tmp_path, recordings) -> list[Path]:
+    """Two drives of three pictures; the walls are 3 and 8 m away, and 1 m more in each picture."""
+    return [
+        recordings.write_bag(
+            tmp_path / name, recordings.drive(recordings.STAMPS, [d, d + 1, d + 2])
+        )
+        for name, d in (("drive_1", 3.0), ("drive_2", 8.0))
+    ]
+
+
+@pytest.fixture
 def evaluate(request, monkeypatch, checkpoint):
     """Runs `dpt-ros evaluate` with small random weights; returns its exit status.
 

@@ -15,14 +15,6 @@ START = 1_600_000_000 * SECOND
 STAMPS = [START + index * SECOND // 10 for index in range(3)]
 
 
-@pytest.fixture
-def bags(tmp_path, recordings):
-    return [
-        recordings.write_bag(tmp_path / name, recordings.drive(STAMPS, [d, d + 1, d + 2]))
-        for name, d in (("drive_1", 3.0), ("drive_2", 8.0))
-    ]
-
-
 def build(out, *bags, more=()):
     return main(["dataset", "build", *map(str, bags), "--out", str(out), *more])
 

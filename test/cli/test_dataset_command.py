@@ -24,14 +24,6 @@ STAMPS = [START + index * SECOND // 10 for index in range(3)]
 KITTI = Path(__file__).parents[3] / "shared" / "data"
 
 
-@pytest.fixture
-def bags(tmp_path, recordings):
-    return [
-        recordings.write_bag(tmp_path / name, recordings.drive(STAMPS, [d, d + 1, d + 2]))
-        for name, d in (("drive_1", 3.0), ("drive_2", 8.0))
-    ]
-
-
 def build(out, *bags, more=()):
     return main(["dataset", "build", *map(str, bags), "--out", str(out), *more])
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import logging
-import pickle
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -16,10 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from dpt_ros.geometry.camera import Camera
-from dpt_ros.geometry.scale_shift import ScaleShift
-from dpt_ros.inference import DepthPredictor, Frame, FramePipeline, InferenceError, device
-from dpt_ros.inference.pipeline import OUTPUTS
+from dpt_ros.inference import DepthPredictor, InferenceError, device
 from dpt_ros.inference.predictor import as_tensor
 from dpt_ros.model import create_model, save_checkpoint
 from dpt_ros.model.cards import InputSpec, ModelCard, OutputSpec
@@ -342,74 +335,6 @@ def test_half_precision_on_a_gpu(precision: str):
     assert relative_difference(on_gpu.predict(rgb), on_cpu.predict(rgb)) < 0.01
     result = on_gpu.predict(torch.from_numpy(rgb).cuda())
     assert result.device.type == "cuda"
-
-
-def test_the_answer_does_not_depend_on_the_process_s_default_type() -> None:
-    predictor = DepthPredictor(make_model(), device="cpu", precision="float32")
-    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    pipeline = FramePipeline(predictor, keep_memory=True)
-    wanted = frozenset({"inverse_depth", "color"})
-    expected = predictor.predict(rgb)
-    colors = np.array(pipeline.process([Frame(rgb)], wanted)[0].color)
-    before = torch.get_default_dtype()
-    try:
-        for dtype in (torch.float64, torch.float16, torch.bfloat16):
-            torch.set_default_dtype(dtype)
-            found = predictor.predict(rgb)
-            assert found.dtype == np.float32
-            assert np.array_equal(found, expected)
-            outputs = pipeline.process([Frame(rgb)], wanted)[0]
-            assert np.array_equal(outputs.inverse_depth, expected)
-            assert np.array_equal(outputs.color, colors)
-    finally:
-        torch.set_default_dtype(before)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_answer_does_not_depend_on_the_caller_s_autocast(dtype: torch.dtype) -> None:
-    predictor = DepthPredictor(make_model(), device="cpu", precision="float32")
-    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    expected = predictor.predict(rgb)
-    with torch.autocast("cpu", dtype=dtype):
-        assert np.array_equal(predictor.predict(rgb), expected)
-        assert torch.is_autocast_enabled("cpu")
-
-
-@pytest.fixture
-def other_default_device() -> Iterator[None]:
-    """Tensors of which nobody says where they are go where nothing can be computed."""
-    torch.set_default_device("meta")
-    yield
-    torch.set_default_device(None)
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_answer_does_not_depend_on_the_process_s_default_device(
-    precision: str, other_default_device: None
-) -> None:
-    with torch.device("cpu"):
-        model = make_model()
-        expected = all_outputs(copy.deepcopy(model), precision)
-    for name, value in all_outputs(model, precision).items():
-        assert np.array_equal(value, expected[name], equal_nan=True), name
-
-
-def all_outputs(model: DPT, precision: str) -> dict[str, np.ndarray]:
-    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    camera = Camera(64, 48, 50.0, 50.0, 31.5, 23.5, "plumb_bob", (0.1, 0.01, 0.0, 0.0, 0.0))
-    pipeline = FramePipeline(DepthPredictor(model, device="cpu", precision=precision))
-    outputs = pipeline.process([Frame(rgb, camera, ScaleShift(0.01, 0.5))], OUTPUTS)[0]
-    values = dataclasses.asdict(outputs)
-    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_it_can_be_copied_and_pickled(precision: str) -> None:
-    predictor = DepthPredictor(make_model(), device="cpu", precision=precision)
-    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    expected = predictor.predict(rgb)
-    for twin in (copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))):
-        assert np.array_equal(twin.predict(rgb), expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 50, 3), (40, 1, 3), (1, 50, 3), (2, 40, 50, 3)])
