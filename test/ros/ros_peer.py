@@ -143,6 +143,22 @@ class Peer:
             if topic == newest or "camera_info" in topic:
                 self._publishers[topic].publish(message)
 
+    def publish_until(
+        self, topic: str, message: Any, condition: Callable[[], bool], what: str
+    ) -> None:
+        """Publish, again once a second as `wait_for` does, until something else than a topic tells.
+
+        A publisher may know of the node before the node knows of it, and its first message is lost.
+        """
+        for _ in range(int(WAIT_S)):
+            self.publish(topic, message)
+            end_s = time.monotonic() + 1.0
+            while time.monotonic() < end_s:
+                if condition():
+                    return
+                time.sleep(0.01)
+        raise AssertionError(f"waited in vain for {what}")
+
     def received(self, topic: str) -> list[Any]:
         with self._arrived:
             return list(self._messages[topic])

@@ -69,6 +69,7 @@ def test_images_that_cannot_be_read_are_dropped_and_the_next_ones_served(
         (rgb, {"encoding": ""}),
     )
     ears(INVERSE)
+    peer.wait_for(INVERSE, at(show(rgb)))  # from here on the node knows of this publisher
     before = int(values_of(peer.status("dpt: camera"))["undecodable frames"])
     for count, (pixels, fields) in enumerate(spoiled, start=before + 1):
         show(pixels, **fields)

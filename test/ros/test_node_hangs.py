@@ -63,8 +63,8 @@ def test_it_is_deactivated_while_a_frame_hangs(
 
     peer.wait_for_state("active")
     peer.listen(COLOR, Image)
-    peer.publish(IMAGE, image_message(rgb, 1))
-    peer.wait_until(free.with_name("entered").exists, "the frame to be in work")
+    entered = free.with_name("entered")
+    peer.publish_until(IMAGE, image_message(rgb, 1), entered.exists, "the frame to be in work")
     assert peer.change_state("deactivate")
     assert peer.state() == "inactive"
     assert "the frame in work did not end within 0.5 s" in node.log
