@@ -36,7 +36,8 @@ In the output folder:
   metrics.json   how good depth is; knows no time of day
   timing.json    rate, latency, losses, CPU and memory"""
 
-_FOXGLOVE = Kind("file for Foxglove", rb"\A\x89MCAP0\r\n[\s\S]{0,64}?foxglove-sdk")
+# The header of an MCAP file: its length, then the profile.
+_FOXGLOVE = Kind("file for Foxglove", rb"\A\x89MCAP0\r\n\x01[\s\S]{8}\x07\0{3}dpt_ros")
 
 
 def add_parser(subparsers: Any) -> None:

@@ -22,6 +22,8 @@ from dpt_ros.evaluation.scoring import FrameScore
 from dpt_ros.geometry.camera import Camera
 
 WORLD, CAMERA = "world", "camera"
+PROFILE = "dpt_ros"
+"""The profile in the file's header, by which such a file is known from other recordings."""
 
 POINT = np.dtype(
     [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
@@ -52,6 +54,7 @@ class FoxgloveFile:
         try:
             import foxglove
             from foxglove import channels, messages
+            from foxglove.mcap import MCAPWriteOptions
         except ImportError as error:
             raise ConfigError(
                 f"{path}: writing it takes Foxglove's library: pip install 'dpt_ros[foxglove]', "
@@ -62,7 +65,12 @@ class FoxgloveFile:
         self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         self._messages: Any = messages
         context = self._context = foxglove.Context()  # channels end with their context
-        self._writer = foxglove.open_mcap(self._part, allow_overwrite=True, context=context)
+        self._writer = foxglove.open_mcap(
+            self._part,
+            allow_overwrite=True,
+            context=context,
+            writer_options=MCAPWriteOptions(profile=PROFILE),
+        )
         self._transform = channels.FrameTransformChannel("/tf", context=context)
         self._camera = channels.CompressedImageChannel("/camera", context=context)
         self._camera_info = channels.CameraCalibrationChannel("/camera_info", context=context)

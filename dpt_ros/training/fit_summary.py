@@ -101,8 +101,8 @@ def remarks(result: FitResult) -> list[str]:
         )
     if result.training.frames < _FEW_FRAMES:
         said.append(
-            f"Only {result.training.frames} frames were fitted: intervals from so few are too "
-            "narrow. Record more places."
+            f"Frames fitted: only {result.training.frames}. Intervals from so few are too narrow; "
+            "record more places."
         )
     if result.lines.inlier_share < _FEW_INLIERS:
         said.append(

@@ -108,7 +108,7 @@ def test_the_node_gets_metres_from_what_the_command_writes(network, recorded, tm
     assert "Worst frames" in report.read_text(encoding="utf-8")
     assert "scale" in printed.out and "held out: 5 frames, AbsRel" in printed.out
     assert f"-> {out}" in printed.out
-    assert "note: Only 5 frames were fitted" in printed.err
+    assert "note: Frames fitted: only 5." in printed.err
 
 
 def test_another_camera_gets_no_metres(network, recorded, tmp_path):

@@ -15,6 +15,7 @@ from dpt_ros.bags.dataset import Dataset
 from dpt_ros.cli.main import main
 from dpt_ros.cli.replay import _FOXGLOVE
 from dpt_ros.cli.result_files import Kind, check_files, json_of, write_json
+from dpt_ros.evaluation.foxglove_file import FoxgloveFile
 
 CAMERA = (
     "image_width: 16\nimage_height: 12\ncamera_matrix: {data: [20, 0, 7.5, 0, 20, 5.5, 0, 0, 1]}\n"
@@ -180,12 +181,17 @@ def test_a_file_for_foxglove_replaces_no_recording(tmp_path, recordings, capsys)
     bag = recordings.write_bag(tmp_path / "bag", recordings.drive())
     (storage,) = bag.glob("*.mcap")
     size = storage.stat().st_size
+    mine = tmp_path / "mine.mcap"  # the same library, another program
+    foxglove.open_mcap(mine, context=foxglove.Context()).close()
     words = ["replay", str(bag), "--model", "none", "--out", str(tmp_path / "out")]
     assert main([*words, "--foxglove", str(storage)]) == 1
     assert f"--foxglove {storage}: is there and is no file for Foxglove" in capsys.readouterr().err
     assert storage.stat().st_size == size
+    with pytest.raises(FileExistsError, match="is no file for Foxglove"):
+        check_files(named(foxglove=mine), {"foxglove": _FOXGLOVE})
     earlier = tmp_path / "earlier.mcap"
-    foxglove.open_mcap(earlier, context=foxglove.Context()).close()
+    with FoxgloveFile(earlier):
+        pass
     check_files(named(foxglove=earlier), {"foxglove": _FOXGLOVE})
 
 
