@@ -51,9 +51,8 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _add_build(kinds: Any) -> None:
-    from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.cli.numbers import positive
-    from dpt_ros.cli.options import add_settings
+    from dpt_ros.cli.options import add_sample_settings
 
     parser = kinds.add_parser(
         "build",
@@ -70,25 +69,12 @@ def _add_build(kinds: Any) -> None:
         default=1,
         help="bags read at the same time, each by one process (default: %(default)s)",
     )
-    add_settings(parser, SampleSettings, leave_out=("pictures",))
-    pictures = parser.add_mutually_exclusive_group()
-    for name, text in (
-        ("rectified", "P of camera_info applies"),
-        ("raw", "K and D of camera_info apply"),
-    ):
-        pictures.add_argument(
-            f"--{name}",
-            dest="pictures",
-            action="store_const",
-            const=name,
-            default="auto",
-            help=f"the pictures are {name}: {text} (default: the topic's name says)",
-        )
+    add_sample_settings(parser)
     parser.set_defaults(func=_run_build)
 
 
 def _add_import(kinds: Any) -> None:
-    from dpt_ros.cli.options import add_settings
+    from dpt_ros.cli.options import add_picture_choice, add_settings
     from dpt_ros.geometry.lidar_settings import LidarSettings
 
     parser = kinds.add_parser(
@@ -124,9 +110,7 @@ def _add_import(kinds: Any) -> None:
     folder.add_argument(
         "--camera", metavar="FILE", help="camera_info YAML as ROS's camera_calibration writes it"
     )
-    folder.add_argument(
-        "--rectified", action="store_true", help="the pictures are rectified: P applies, not K, D"
-    )
+    add_picture_choice(folder, default=False, when_left_out="raw")
     folder.add_argument("--images", default="images", help="folder of pictures (%(default)s)")
     folder.add_argument("--depth", default="depth", help="folder of depth images (%(default)s)")
     folder.add_argument(

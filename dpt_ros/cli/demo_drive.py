@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from dpt_ros.ros.watcher import Watcher
 
 MODEL = "dpt_tiny"
-_OF_AN_INPUT = ("camera", "image_topic", "rectified")
 _WAIT_S = 240.0
 _STOP_S = 90.0
 _PERIOD_S = 1.0
@@ -30,9 +29,14 @@ def run_drive(options: argparse.Namespace) -> int:
     from dpt_ros.evaluation.output_folder import OutputFolder
     from dpt_ros.ros.node_process import isolate
 
-    if unused := [name for name in _OF_AN_INPUT if getattr(options, name) is not None]:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
-        raise ValueError(f"{names}: the drive has its own camera; name an input, or leave it out")
+    of_an_input = {
+        "--camera": options.camera is not None,
+        "--image-topic": options.image_topic is not None,
+        "--rectified": options.rectified is True,
+        "--raw": options.rectified is False,
+    }
+    if unused := ", ".join(flag for flag, is_given in of_an_input.items() if is_given):
+        raise ValueError(f"{unused}: the drive has its own camera; name an input, or leave it out")
     parameters = _parameters(options)
     folder = OutputFolder(options.out, options.force or _is_of_a_drive(Path(options.out)))
     isolate()

@@ -121,11 +121,10 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_recordings(parser: argparse.ArgumentParser) -> None:
-    from dpt_ros.bags.sample_settings import SampleSettings
-    from dpt_ros.cli.options import add_settings
+    from dpt_ros.cli.options import add_sample_settings
 
     group = parser.add_argument_group("recordings", "how bags are read; see `dataset build`")
-    add_settings(group, SampleSettings)
+    add_sample_settings(group)
 
 
 def run(options: argparse.Namespace) -> int:

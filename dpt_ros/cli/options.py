@@ -78,6 +78,44 @@ def read_settings(
     return build(config_class, values)
 
 
+def add_picture_choice(
+    parser: Any,
+    destination: str = "rectified",
+    values: tuple[Any, Any] = (True, False),
+    *,
+    default: Any = None,
+    when_left_out: str = "the topic's name says",
+) -> None:
+    """Declare `--rectified` and `--raw`, of which one may be given.
+
+    Args:
+        parser: an argparse parser or group.
+        destination: where the choice is stored.
+        values: what stands for rectified and for raw.
+        default: what stands for neither.
+        when_left_out: what neither means, for people.
+    """
+    choice = parser.add_mutually_exclusive_group()
+    applies = ("P of camera_info applies", "K and D of camera_info apply")
+    for name, value, what in zip(("rectified", "raw"), values, applies, strict=True):
+        choice.add_argument(
+            f"--{name}",
+            dest=destination,
+            action="store_const",
+            const=value,
+            default=default,
+            help=f"the pictures are {name}: {what} (default: {when_left_out})",
+        )
+
+
+def add_sample_settings(parser: Any) -> None:
+    """Declare how samples are made of a recording; `read_sample_settings` reads it."""
+    from dpt_ros.bags.sample_settings import SampleSettings
+
+    add_settings(parser, SampleSettings, leave_out=("pictures",))
+    add_picture_choice(parser, "pictures", ("rectified", "raw"), default="auto")
+
+
 def read_sample_settings(options: argparse.Namespace) -> SampleSettings:
     """How samples are made, with ~ in the path of the transforms file expanded.
 

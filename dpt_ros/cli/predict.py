@@ -70,14 +70,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """The options that say how pictures are found and which camera took them."""
+    from dpt_ros.cli.options import add_picture_choice
+
     parser.add_argument("--camera", help="camera_info YAML as ROS's camera_calibration writes it")
     parser.add_argument("--image-topic", help="image topic of a bag that has several")
-    parser.add_argument(
-        "--rectified",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="the pictures are rectified (default: a bag's topic name says; else no)",
-    )
+    add_picture_choice(parser, when_left_out="a bag's topic name says; else raw")
 
 
 def load_predictor(options: argparse.Namespace) -> DepthPredictor:

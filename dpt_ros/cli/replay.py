@@ -42,9 +42,8 @@ _FOXGLOVE = Kind("file for Foxglove", rb"\A\x89MCAP0\r\n\x01[\s\S]{8}\x07\0{3}dp
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command's options."""
-    from dpt_ros.bags.sample_settings import SampleSettings
     from dpt_ros.cli.numbers import count, seconds
-    from dpt_ros.cli.options import add_settings, playback_rate
+    from dpt_ros.cli.options import add_sample_settings, playback_rate
     from dpt_ros.cli.predict import add_model_options
 
     parser = subparsers.add_parser(
@@ -90,7 +89,7 @@ def add_parser(subparsers: Any) -> None:
         "pip install foxglove-sdk)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite an earlier replay's files")
-    add_settings(parser.add_argument_group("the recording's samples"), SampleSettings)
+    add_sample_settings(parser.add_argument_group("the recording's samples"))
     parser.set_defaults(func=run)
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dpt_ros.cli.options import add_settings, read_settings
+from dpt_ros.cli.main import _parser
+from dpt_ros.cli.options import add_settings, read_sample_settings, read_settings
 from dpt_ros.config import ConfigError, setting
 
 
@@ -71,3 +72,26 @@ def test_a_wrong_value_is_refused_with_what_is_right(words, told, capsys):
 def test_values_that_do_not_go_together_are_refused():
     with pytest.raises(ConfigError, match="at most 5"):
         read_settings(parse("--kind", "b", "--count", "6"), Outer)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (("predict", "x"), (None, True, False)),
+        (("demo", "x"), (None, True, False)),
+        (("dataset", "import", "--folder", "x", "--out", "y"), (False, True, False)),
+        (("dataset", "build", "x", "--out", "y"), ("auto", "rectified", "raw")),
+        (("replay", "x"), ("auto", "rectified", "raw")),
+        (("evaluate", "x", "--model", "none", "--out", "y"), ("auto", "rectified", "raw")),
+    ],
+)
+def test_whether_pictures_are_rectified_is_said_in_one_way(command, expected, capsys):
+    for words, value in zip(((), ("--rectified",), ("--raw",)), expected, strict=True):
+        options = _parser().parse_args([*command, *words])
+        if "rectified" in vars(options):
+            assert options.rectified is value
+        else:
+            assert read_sample_settings(options).pictures == value
+    with pytest.raises(SystemExit):
+        _parser().parse_args([*command, "--rectified", "--raw"])
+    assert "not allowed with" in capsys.readouterr().err

@@ -104,6 +104,8 @@ def test_a_drive_that_cannot_be_is_refused_at_once(options, told, capsys):
     ("options", "told"),
     [
         (("--camera", "camera.yaml"), "--camera: the drive has its own camera"),
+        (("--raw",), "--raw: the drive has its own camera"),
+        (("--rectified",), "--rectified: the drive has its own camera"),
         (("--calibration", "none.yaml"), "none.yaml"),
         (("--json", "none/found.json"), "--json none/found.json: its folder does not exist"),
     ],
