@@ -61,7 +61,7 @@ def test_with_one_source_nothing_is_held_out_and_that_is_said(tmp_path: Path):
     assert result.held_out is None
     assert "a single source" in result.calibration.fit["why_nothing_is_held_out"]
     assert any("Nothing was held out: there is a single source" in r for r in remarks(result))
-    assert any("Only 6 frames" in remark for remark in remarks(result))
+    assert any("Frames fitted: only 6." in remark for remark in remarks(result))
 
 
 def test_the_same_points_are_taken_whatever_else_there_is(tmp_path: Path):
