@@ -25,7 +25,8 @@ MEANINGS = {
     "depth_mm": "16UC1: millimetres, 0 is invalid. With metres and `publish_millimetres`.",
     "color": "rgb8: inverse depth as colours, near is bright. Always.",
     "points": "Organised cloud of x, y, z (metres, the camera's optical frame) and rgb; NaN where "
-    "depth is invalid or outside of the limits in force. With metres and camera_info.",
+    "depth is invalid or outside of the limits in force, and at flying pixels "
+    "(`points.edge_removal`). With metres and camera_info.",
 }
 """Output -> what it carries and when it is published."""
 

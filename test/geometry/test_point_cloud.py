@@ -9,7 +9,12 @@ import pytest
 import torch
 
 from dpt_ros.geometry.camera import Camera
-from dpt_ros.geometry.point_cloud import PointCloudSettings, depth_to_points, flying_pixels
+from dpt_ros.geometry.point_cloud import (
+    PointCloudSettings,
+    _leave_planes,
+    depth_to_points,
+    flying_pixels,
+)
 
 INF, NAN = math.inf, math.nan
 ALL = PointCloudSettings(edge_removal=0.0)
@@ -197,6 +202,66 @@ def test_a_line_of_pixels_has_flying_ones_too():
 
     assert flying_pixels(depth_m.reshape(1, 1, 7), 0.1).flatten().tolist() == expected
     assert flying_pixels(depth_m.reshape(1, 7, 1), 0.1).flatten().tolist() == expected
+
+
+def level_floor(height: int, width: int, focal_px: float, above_m: float) -> torch.Tensor:
+    """Depth [H, W] of the floor below a level camera; +Inf above the horizon and beyond 60 m."""
+    below = torch.arange(height, dtype=torch.float32) - (height - 1) / 2
+    depth_m = focal_px * above_m / below
+    depth_m[(below <= 0.0) | (depth_m > 60.0)] = INF
+    return depth_m[:, None].expand(height, width).contiguous()
+
+
+@pytest.mark.parametrize("is_wall", [False, True])
+@pytest.mark.parametrize(
+    ("height", "width", "focal_px", "above_m"),
+    [
+        (480, 640, 457.0, 0.25),
+        (480, 640, 300.0, 0.2),
+        (720, 1280, 914.0, 0.5),
+        (240, 320, 200, 0.3),
+    ],
+)
+def test_a_plane_seen_at_a_grazing_angle_stays(height, width, focal_px, above_m, is_wall):
+    depth_m = level_floor(height, width, focal_px, above_m)[None]
+    block = max(1, round(height / 240))
+    flying = flying_pixels(depth_m.mT.contiguous() if is_wall else depth_m, 0.1)
+    flying = flying.mT if is_wall else flying
+    # Of the last two blocks before what is beyond far, nothing tells whether they lie on it.
+    farthest = int(depth_m[0, :, 0].isfinite().nonzero()[0])
+    assert not flying[0, farthest + 3 * block :].any()
+    assert flying_pixels(depth_m, 0.1).any(), "the last ones before the horizon"
+
+
+@pytest.mark.parametrize(
+    ("inverse", "flies"),
+    [
+        ((1.0, 0.8, 0.6, 0.4, 0.2), False),
+        ((1.07, 0.8, 0.6, 0.4, 0.2), False),  # a step of 0.27 where the mean is 0.2175
+        ((1.1, 0.8, 0.6, 0.4, 0.2), True),  # of 0.3 where it is 0.225: more than 30 % apart
+        ((0.8, 0.8, 0.6, 0.4, 0.4), True),  # an edge over two steps
+        ((1.0, 0.8, 0.6, 0.4), True),  # too few to tell
+    ],
+)
+def test_four_steps_of_inverse_depth_tell_a_plane_from_an_edge(inverse, flies):
+    for line in (inverse, inverse[::-1]):
+        place = 2 if line is inverse else len(line) - 3
+        depth_m = 1.0 / torch.tensor([line, line[::-1]])[:, None, :]
+        assert bool(flying_pixels(depth_m, 0.1)[0, 0, place]) is flies
+        assert bool(flying_pixels(depth_m.mT.contiguous(), 0.1)[0, place, 0]) is flies
+
+
+def test_planes_are_left_alike_in_arrays_and_in_tensors():
+    # Tensors are what a GPU has; here both are on the CPU.
+    row, column = torch.meshgrid(torch.arange(6.0), torch.arange(70.0), indexing="ij")
+    noise = 0.004 * torch.rand((6, 70), generator=torch.Generator().manual_seed(1))
+    depth = 1.0 / (0.1 + 0.01 * (row + column) + noise).reshape(-1)
+    for step, length in ((1, 70), (70, 420)):
+        of_tensor, of_array = torch.ones(420, dtype=torch.bool), np.ones(420, np.bool_)
+        _leave_planes(of_tensor, depth, step, length)
+        _leave_planes(of_array, depth.numpy(), step, length)
+        np.testing.assert_array_equal(of_tensor.numpy(), of_array)
+        assert of_array.any() and not of_array.all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 2), (2, 2, 1), (1, 2, 2)])
