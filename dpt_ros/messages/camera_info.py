@@ -2,14 +2,15 @@
 
 Binning and region of interest change K and P as image_geometry's PinholeCameraModel does: the
 principal point moves by the offset, then focal lengths and principal point are divided by the
-binning. Resizing, which image_geometry does not know, follows the convention of OpenCV and ROS that
+binning. A picture of the region's full size beside a binning was not binned, and is not scaled up
+again. Resizing, which image_geometry does not know, follows the convention of OpenCV and ROS that
 (0, 0) is the centre of the first pixel: c' = (c + 0.5) * scale - 0.5.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,8 @@ def camera_from_info(
         rectified: the picture is rectified: P and no distortion; otherwise K and D.
         width: the picture's width in pixels, with `height`; None: as the CameraInfo says.
         height: the picture's height in pixels. A picture of another size than the CameraInfo's is
-            taken as resized where the aspect ratio is the same.
+            taken as resized where the aspect ratio is the same; one of the region's full size is
+            not binned, whatever the CameraInfo says.
 
     Raises:
         UncalibratedCameraError: the focal length in P (rectified) or K is zero.
@@ -69,7 +71,7 @@ def camera_from_info(
             region of interest.
     """
     matrix = _calibrated_matrix(info, rectified)
-    window = _window(info)
+    window = _window(info, width, height)
     resized = _resized(matrix, window, (1.0, 1.0))
     distortion_model, distortion = ("none", ()) if rectified else _distortion(info)
     try:
@@ -112,7 +114,7 @@ def scaled_camera_info(info: Any, width: int, height: int, header: Any | None = 
         MessageError: width x height has another aspect ratio than the camera's picture, or is the
             full sensor's although there is a region of interest.
     """
-    window = _window(info)
+    window = _window(info, width, height)
     camera_width = window.width // window.binning_x
     camera_height = window.height // window.binning_y
     if (width, height) != (camera_width, camera_height):
@@ -151,7 +153,9 @@ def unrectified_camera_info(info: Any) -> Any:
 def info_from_camera(camera: Camera, header: Any) -> Any:
     """CameraInfo of a camera: K and D as they are, P of the picture without its distortion.
 
-    `camera_from_info(info, rectified=False)` gives an equal camera back.
+    `camera_from_info(info, rectified=False)` gives a camera of the same rays back, whose
+    coefficients are none where they were all zero. An "equidistant" lens with coefficients of zero
+    is the exception: read as ROS reads it, it comes back as a pinhole.
 
     Args:
         camera: what the message describes.
@@ -173,8 +177,8 @@ def info_from_camera(camera: Camera, header: Any) -> Any:
     )
 
 
-def _window(info: Any) -> _Window:
-    """Read ROI and binning; zeros mean the full sensor and no binning."""
+def _window(info: Any, width: int | None = None, height: int | None = None) -> _Window:
+    """Read ROI and binning of a picture of that size; zeros mean the full sensor and no binning."""
     roi = info.roi
     window = _Window(
         x_px=roi.x_offset,
@@ -195,6 +199,8 @@ def _window(info: Any) -> _Window:
             "reaches beyond them: fill in the full sensor's width and height, or set the region's "
             "width, height and offsets to 0"
         )
+    if (width, height) == (window.width, window.height):
+        return replace(window, binning_x=1, binning_y=1)
     return window
 
 

@@ -107,11 +107,26 @@ def test_picture_of_the_same_size(family):
     assert camera_from_info(info, True, 640, 480) == camera_from_info(info, True)
 
 
-def test_full_picture_of_a_camera_that_bins(family):
-    """Binning in camera_info, but the driver sends full pictures: only half a pixel remains."""
-    camera = camera_from_info(family.camera_info(binning_x=2, binning_y=2), True, 640, 480)
-    # 310 / 2 = 155, (155 + 0.5) * 2 - 0.5 = 310.5
-    assert intrinsics(camera) == pytest.approx((400, 420, 310.5, 230.5))
+@pytest.mark.parametrize("binning", [(2, 2), (2, 1), (4, 3)])
+def test_a_full_picture_beside_binning_has_the_sensors_own_matrices(family, binning):
+    """camera_info says binning, but the driver sends full pictures."""
+    info = family.camera_info(binning_x=binning[0], binning_y=binning[1])
+    assert camera_from_info(info, True, 640, 480) == camera_from_info(family.camera_info(), True)
+    assert intrinsics(camera_from_info(info, False, 640, 480)) == (500, 510, 320, 240)
+    scaled = scaled_camera_info(info, 640, 480)
+    for name in ("k", "p"):
+        np.testing.assert_array_equal(getattr(scaled, name), getattr(info, name))
+    assert (scaled.binning_x, scaled.binning_y) == (1, 1)
+
+
+def test_a_regions_full_picture_beside_binning_is_the_region(family):
+    info = family.camera_info(
+        binning_x=2, binning_y=2, roi={"x_offset": 40, "y_offset": 30, "width": 400, "height": 300}
+    )
+    assert intrinsics(camera_from_info(info, True, 400, 300)) == (400, 420, 270, 200)
+    # Smaller than that it is what the camera sends, resized: cx: (135 + 0.5) * 1.5 - 0.5
+    camera = camera_from_info(info, True, 300, 225)
+    assert intrinsics(camera) == pytest.approx((300, 315, 202.75, 150.25))
 
 
 @pytest.mark.parametrize(("width", "height"), [(1242, 375), (640, 193), (384, 116)])
