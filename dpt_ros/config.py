@@ -46,10 +46,15 @@ class Setting:
         if self.choices:
             text += f" One of: {', '.join(repr(choice) for choice in self.choices)}."
         elif self.minimum is not None or self.maximum is not None:
-            low = "-inf" if self.minimum is None else f"{self.minimum:g}"
-            high = "inf" if self.maximum is None else f"{self.maximum:g}"
-            text += f" Range: {low} to {high}."
+            text += " Range: {} to {}.".format(*map(limit_text, self._limits))
         return text
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        """Smallest and largest value allowed."""
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        return low, high
 
     def check(self, value: Any) -> Any:
         """Return `value` in the setting's type.
@@ -77,10 +82,16 @@ class Setting:
         return value
 
     def _check_range(self, value: float) -> None:
-        low = -math.inf if self.minimum is None else self.minimum
-        high = math.inf if self.maximum is None else self.maximum
+        low, high = self._limits
         if not math.isfinite(value) or not low <= value <= high:
-            raise ConfigError(f"{self.name}: got {value}, expected {low:g} to {high:g}")
+            raise ConfigError(
+                f"{self.name}: got {value}, expected {limit_text(low)} to {limit_text(high)}"
+            )
+
+
+def limit_text(limit: float) -> str:
+    """A limit for people: whole numbers whole, others in six digits."""
+    return str(int(limit)) if float(limit).is_integer() else f"{limit:g}"
 
 
 def setting(

@@ -41,6 +41,19 @@ def test_settings_are_listed_under_dotted_names_with_their_meaning():
     assert settings["name"].fixed and not settings["loud"].fixed
 
 
+def test_whole_limits_are_told_whole():
+    @dataclasses.dataclass(frozen=True)
+    class World:
+        seed: int = setting(0, "Another world.", minimum=0, maximum=2**32 - 1)
+        beta: float = setting(0.9, "Average.", minimum=-1_000_000.0, maximum=0.999999)
+
+    settings = {item.name: item for item in list_settings(World)}
+    assert settings["seed"].description == "Another world. Range: 0 to 4294967295."
+    assert settings["beta"].description == "Average. Range: -1000000 to 0.999999."
+    with pytest.raises(ConfigError, match="seed: got 4294967296, expected 0 to 4294967295$"):
+        build(World, {"seed": 2**32})
+
+
 def test_nested_and_dotted_keys_override_defaults():
     robot = build(Robot, {"wheels": 6, "limits": {"near_m": 1}, "limits.far_m": 20.0})
     assert robot == Robot(wheels=6, limits=Limits(near_m=1.0, far_m=20.0))
