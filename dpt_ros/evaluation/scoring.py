@@ -98,21 +98,6 @@ def score_frame(
     return [_score(frame, pixels, protocol, name, known) for name in wanted]
 
 
-def inverse_of_depth(depth_m: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Depth as published (REP 117) as metric inverse depth, to be scored with scale 1, shift 0.
-
-    Args:
-        depth_m: any shape, metres; +Inf: too far, -Inf: too near, NaN: unknown.
-
-    Returns:
-        The same shape, 1/m: 0 for too far, 1/`MIN_DEPTH_M` for too near.
-    """
-    depth = np.where(depth_m == -np.inf, MIN_DEPTH_M, depth_m.astype(np.float64))
-    inverse = np.full(depth.shape, np.nan)
-    np.divide(1.0, depth, out=inverse, where=depth > 0.0)
-    return inverse
-
-
 def aligned_depth(
     inverse_depth: NDArray[np.floating], score: FrameScore, protocol: Protocol
 ) -> NDArray[np.float64]:

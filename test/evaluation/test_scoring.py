@@ -10,7 +10,7 @@ import pytest
 
 from dpt_ros.evaluation.alignment import ALIGNMENTS
 from dpt_ros.evaluation.protocols import PROTOCOLS, Protocol, ProtocolError, choose_protocols
-from dpt_ros.evaluation.scoring import inverse_of_depth, score_frame
+from dpt_ros.evaluation.scoring import score_frame
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference.metres import MetresOfImage
 from dpt_ros.metrics import METRICS
@@ -121,15 +121,6 @@ def test_a_tenth_too_far_everywhere():
     assert score.metrics["abs_rel"] == pytest.approx(0.1, abs=1e-12)
     assert score.metrics["delta1"] == 1.0
     np.testing.assert_allclose(score.values[:, 0], 0.1, rtol=1e-12)
-
-
-def test_depth_as_published_is_clamped():
-    truth = np.array([[2.0, 2.0, 2.0, 2.0]])
-    depth = np.array([[np.inf, -np.inf, np.nan, 4.0]], np.float32)
-    [score] = score_frame("a", inverse_of_depth(depth), truth, PROTOCOLS["full"], METRIC, ["none"])
-
-    assert score.coverage == 0.75 and score.pixels[0] == 3
-    assert score.metrics["abs_rel"] == pytest.approx((78.0 / 2 + 1.999 / 2 + 1.0) / 3)
 
 
 def test_truth_on_a_limit_does_not_count():
