@@ -43,6 +43,9 @@ def _add_network(kinds: Any) -> None:
         "network",
         help="latency, memory and share of the machine's matrix-product rate",
         description="Time the network alone, each round beside its references.",
+        epilog="examples:\n  dpt-ros bench network --models dpt_tiny dpt_hybrid --size 512x384\n"
+        "  dpt-ros bench network --models dpt_large --precisions float32 float16 --json large.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--models",
@@ -50,7 +53,12 @@ def _add_network(kinds: Any) -> None:
         default=["dpt_tiny", "dpt_hybrid", "dpt_large"],
         help="structures to time (default: %(default)s)",
     )
-    parser.add_argument("--size", default="384x384", type=size, help="width x height (%(default)s)")
+    parser.add_argument(
+        "--size",
+        default="384x384",
+        type=size,
+        help="width x height, multiples of 16, the patch (%(default)s)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     parser.add_argument(
         "--precisions",
@@ -74,11 +82,16 @@ def _add_node(kinds: Any) -> None:
         help="what the node adds to the network, over real DDS between two processes",
         description="Publish pictures to the real node in a process of its own, subscribe to "
         "everything it publishes, and report what it spends outside the network.",
+        epilog="examples:\n  dpt-ros bench node --size 640x480\n"
+        "  dpt-ros bench node --model dpt_hybrid --device cuda --network-size 512x384",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", default="dpt_tiny", help="structure (default: %(default)s)")
     parser.add_argument("--size", default="640x480", type=size, help="width x height (%(default)s)")
     parser.add_argument(
-        "--network-size", type=size, help="the network's input (default: that of the model's card)"
+        "--network-size",
+        type=size,
+        help="the network's input, multiples of 32 (default: that of the model's card)",
     )
     parser.add_argument(
         "--frames", type=positive, default=300, help="frames (default: %(default)s)"
@@ -95,11 +108,15 @@ def _add_replay(kinds: Any) -> None:
         help="what `dpt-ros replay` adds to the node's latency",
         description="Play a recording by turns with the replay and with a bare camera and "
         "subscriber, and compare how long depth takes.",
+        epilog="example:\n  dpt-ros bench replay my_bag --rate 0.5 --rounds 5 --json replay.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bag", help="rosbag2 folder, .mcap or .db3")
     parser.add_argument("--model", default="dpt_tiny", help="model (default: %(default)s)")
     parser.add_argument(
-        "--calibration", default="bundled", help='for metres; "" for none (default: %(default)s)'
+        "--calibration",
+        default="bundled",
+        help='calibration.yaml for metres, or bundled; "" for none (default: %(default)s)',
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     parser.add_argument(
@@ -120,9 +137,11 @@ def _add_fit(kinds: Any) -> None:
         "fit",
         help="time and error of fitting scale and shift to many points",
         description="Fit points whose scale and shift are known, by one method or more.",
+        epilog="example:\n  dpt-ros bench fit --points 100000 --methods robust least_squares",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--points", type=positive, default=1_000_000, help="how many (default: %(default)s)"
+        "--points", type=positive, default=1_000_000, help="how many, from 3 (default: %(default)s)"
     )
     parser.add_argument(
         "--methods",
@@ -141,6 +160,9 @@ def _add_score(kinds: Any) -> None:
         "score",
         help="how long `dpt-ros evaluate` takes to score kept predictions",
         description="Score made-up frames whose predictions are kept: reading, aligning, metrics.",
+        epilog="examples:\n  dpt-ros bench score --frames 1000 --jobs 4\n"
+        "  dpt-ros bench score --points 3000 --protocol full --protocol kitti",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--frames", type=positive, default=100, help="frames (default: %(default)s)"
@@ -165,6 +187,20 @@ def size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def check_multiple(option: str, size: tuple[int, int], multiple: int, whose: str) -> None:
+    """Refuse a size of the network's input that the network does not take.
+
+    Raises:
+        ValueError: a side is no multiple.
+    """
+    width, height = size
+    if width % multiple or height % multiple:
+        raise ValueError(
+            f"--{option} {width}x{height}: expected multiples of {multiple}, which {whose} takes; "
+            f"such as {-(-width // multiple) * multiple}x{-(-height // multiple) * multiple}"
+        )
+
+
 def _check_json(options: argparse.Namespace) -> None:
     from dpt_ros.cli.result_files import check_files, json_of
 
@@ -173,15 +209,22 @@ def _check_json(options: argparse.Namespace) -> None:
 
 def _run_network(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_network import run
+    from dpt_ros.model.configurations import get_configuration
 
     _check_json(options)
+    for name in options.models:
+        check_multiple("size", options.size, get_configuration(name).patch_size, name)
     return run(options)
 
 
 def _run_node(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_node import run
+    from dpt_ros.model.cards import load_card
 
     _check_json(options)
+    if options.network_size is not None:
+        multiple = load_card(options.model).input.multiple_of
+        check_multiple("network-size", options.network_size, multiple, options.model)
     return run(options)
 
 
@@ -194,8 +237,11 @@ def _run_replay(options: argparse.Namespace) -> int:
 
 def _run_fit(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_fit import run
+    from dpt_ros.geometry.fit import MIN_POINTS
 
     _check_json(options)
+    if options.points < MIN_POINTS:
+        raise ValueError(f"--points: got {options.points}, expected at least {MIN_POINTS}")
     return run(options)
 
 

@@ -84,6 +84,25 @@ def test_sizes_and_counts_are_checked():
         positive("0")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["network", "--models", "dpt_tiny", "--size", "100x96"],
+            "--size 100x96: expected multiples of 16, which dpt_tiny takes; such as 112x96",
+        ),
+        (
+            ["node", "--network-size", "64x100"],
+            "--network-size 64x100: expected multiples of 32, which dpt_tiny takes; such as 64x128",
+        ),
+        (["fit", "--points", "2"], "--points: got 2, expected at least 3"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused_by_its_option(words, told, capsys):
+    assert main(["bench", *words]) == 1
+    assert capsys.readouterr().err == f"dpt-ros bench: {told}\n"
+
+
 def test_fits_are_timed_and_compared_with_the_truth(tmp_path, capsys):
     path = tmp_path / "result.json"
     arguments = ["bench", "fit", "--points", "20000", "--rounds", "2", "--json", str(path)]
