@@ -54,6 +54,7 @@ setup(
     ],
     extras_require={
         "foxglove": ["foxglove-sdk"],
+        "onnx": ["onnx", "onnxscript"],  # and onnxruntime, where it is there, checks the export
         "test": ["pytest"],  # colcon test takes pytest where it stands here
     },
     entry_points={"console_scripts": ["dpt-ros = dpt_ros.cli.main:main"]},

@@ -1,4 +1,4 @@
-"""`dpt-ros models`: which models there are, and getting, checking and converting their weights."""
+"""`dpt-ros models`: which models there are; gets, checks, converts and exports their weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from dpt_ros.cli.bench import size
 
 if TYPE_CHECKING:
     from dpt_ros.model.cards import ModelCard
@@ -19,6 +21,7 @@ _EXAMPLES = """examples:
   dpt-ros models pull dpt_hybrid --from /media/usb/weights
   dpt-ros models verify dpt_hybrid
   dpt-ros models convert dpt_hybrid-midas-501f0c75.pt dpt_hybrid.safetensors --half
+  dpt-ros models export dpt_hybrid --out dpt_hybrid.onnx
 
 Weights are kept in the folder that the environment variable DPT_ROS_WEIGHTS names,
 ~/.cache/dpt_ros if it is not set.
@@ -29,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
     """Add `models` and its actions to the command line."""
     parser = subparsers.add_parser(
         "models",
-        help="list, fetch, check and convert models",
+        help="list, fetch, check, convert and export models",
         description=__doc__,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -37,14 +40,39 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(func=lambda options: parser.print_help() or 2)
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
-    action = actions.add_parser("list", help="the models, and whether their weights are here")
+    _add_reading(actions)
+    _add_writing(actions)
+
+
+def _add_action(actions: Any, name: str, about: str, *examples: str) -> Any:
+    """Add an action with its examples, of which each is what follows the action's name."""
+    lines = [f"  dpt-ros models {name} {words}".rstrip() for words in examples]
+    return actions.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog="\n".join(["example:" if len(lines) == 1 else "examples:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_reading(actions: Any) -> None:
+    action = _add_action(actions, "list", "the models, and whether their weights are here", "")
     action.set_defaults(func=_list)
 
-    action = actions.add_parser("show", help="all there is to know about one model")
+    action = _add_action(
+        actions, "show", "all there is to know about one model", "dpt_hybrid", "mine.safetensors"
+    )
     action.add_argument("model", help="a model's name, a card (.yaml) or a .safetensors file")
     action.set_defaults(func=_show)
 
-    action = actions.add_parser("pull", help="get a model's weights; goes on where it was cut off")
+    action = _add_action(
+        actions,
+        "pull",
+        "get a model's weights; goes on where it was cut off",
+        "dpt_hybrid",
+        "dpt_hybrid --from /media/usb/weights",
+    )
     action.add_argument("model", help="a model's name or a card (.yaml)")
     action.add_argument(
         "--from",
@@ -54,7 +82,13 @@ def add_parser(subparsers: Any) -> None:
     )
     action.set_defaults(func=_pull)
 
-    action = actions.add_parser("verify", help="check hash, structure and values of weights")
+    action = _add_action(
+        actions,
+        "verify",
+        "check hash, structure and values of weights",
+        "",
+        "dpt_hybrid runs/mine/model.safetensors",
+    )
     action.add_argument(
         "what",
         nargs="*",
@@ -63,13 +97,43 @@ def add_parser(subparsers: Any) -> None:
     )
     action.set_defaults(func=_verify)
 
-    action = actions.add_parser("convert", help="turn a checkpoint into one of our .safetensors")
+
+def _add_writing(actions: Any) -> None:
+    action = _add_action(
+        actions,
+        "convert",
+        "turn a checkpoint into one of our .safetensors",
+        "dpt_hybrid-midas-501f0c75.pt dpt_hybrid.safetensors --half",
+        "weights.pt mine.safetensors --card mine.yaml",
+    )
     action.add_argument("input", type=Path, help="a .pt or .safetensors file, or a folder")
     action.add_argument("output", type=Path, help="the .safetensors file to write")
     action.add_argument("--card", help="the model it is of: a name or a card (.yaml, .safetensors)")
     action.add_argument("--half", action="store_true", help="store half precision: half the size")
     action.add_argument("--force", action="store_true", help="replace OUTPUT if it exists")
     action.set_defaults(func=_convert)
+
+    action = _add_action(
+        actions,
+        "export",
+        "write a model as ONNX, for TensorRT and other runtimes (pip install 'dpt_ros[onnx]')",
+        "dpt_hybrid --out dpt_hybrid.onnx",
+        "dpt_hybrid --out dpt_hybrid.onnx --size 512x384",
+        "runs/mine/model.safetensors --out mine.onnx",
+    )
+    action.add_argument("model", help="a model's name, a card (.yaml) or a .safetensors file")
+    action.add_argument("--out", required=True, metavar="FILE.onnx", help="the file to write")
+    action.add_argument(
+        "--checkpoint", default="", metavar="FILE", help="weights (default: the model's own)"
+    )
+    action.add_argument(
+        "--size",
+        type=size,
+        metavar="WxH",
+        help="for one picture at a time, of this width and height, multiples of 16, alone: a "
+        "simpler graph (default: any size and any number of pictures)",
+    )
+    action.set_defaults(func=_export)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -217,6 +281,12 @@ def _convert(options: argparse.Namespace) -> int:
     save_checkpoint(model, output, card)
     print(f"{output}: {card.name}, {output.stat().st_size / 1e6:.1f} MB, card inside")
     return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from dpt_ros.cli.models_export import run
+
+    return run(options)
 
 
 def _card_of(path: Path, name: str | None) -> ModelCard:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dpt_ros.model.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
     from dpt_ros.model.configurations import MODELS, DPTConfiguration
     from dpt_ros.model.dpt import DPT, create_model
+    from dpt_ros.model.export import export_onnx, export_program
 
 _HOME = {
     "CheckpointError": "checkpoints",
@@ -21,6 +22,8 @@ _HOME = {
     "DPTConfiguration": "configurations",
     "DPT": "dpt",
     "create_model": "dpt",
+    "export_onnx": "export",
+    "export_program": "export",
 }
 
 __all__ = [
@@ -29,6 +32,8 @@ __all__ = [
     "CheckpointError",
     "DPTConfiguration",
     "create_model",
+    "export_onnx",
+    "export_program",
     "load_checkpoint",
     "save_checkpoint",
 ]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -32,6 +34,26 @@ def parse(*words: str, **arguments):
     parser = argparse.ArgumentParser()
     add_settings(parser, Outer, **arguments)
     return parser.parse_args(words)
+
+
+def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of all commands that do something."""
+    kinds = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    for kind in kinds:
+        for child in dict.fromkeys(kind.choices.values()):
+            yield from leaves(child)
+    if not kinds:
+        yield parser
+
+
+@pytest.mark.parametrize("leaf", list(leaves(_parser())), ids=lambda leaf: leaf.prog)
+def test_every_command_shows_examples_that_are_understood(leaf):
+    lines = (leaf.epilog or "").replace("\\\n", " ").splitlines()
+    shown = [line.strip() for line in lines if line.strip().startswith("dpt-ros ")]
+    examples = [shlex.split(line, comments=True) for line in shown]
+    assert any(line.startswith(leaf.prog) for line in shown)
+    for words in examples:
+        assert hasattr(_parser().parse_args(words[1:]), "func"), words
 
 
 def test_without_options_the_defaults_hold():

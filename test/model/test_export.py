@@ -68,3 +68,12 @@ def test_refuses_training_mode_and_other_file_names(tmp_path):
         export_onnx(model, tmp_path / "network.onnx")
     with pytest.raises(ValueError, match="ends in .onnx"):
         export_onnx(model, tmp_path / "network.pt")
+
+
+def test_a_program_of_one_size_takes_no_other():
+    model = small("vit")
+    program = export_program(model, (32, 48)).module()
+    picture = formula.picture(32, 48, 1)
+    assert formula.relative_difference(program(picture), model(picture)) < 1e-5
+    with pytest.raises((AssertionError, RuntimeError)):
+        program(formula.picture(48, 48, 1))
