@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -145,6 +146,18 @@ def test_links_lead_somewhere():
         for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             if not link.startswith("http"):
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_declared_python_interface_is_there():
+    page = (ROOT / "docs" / "quality_declaration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(dpt_ros[a-z_.]*)` \| (.*) \|$", page, re.MULTILINE)
+    declared = {module: set(re.findall(r"`(\w+)`", names)) for module, names in rows}
+    for module, names in declared.items():
+        missing = {name for name in names if not hasattr(importlib.import_module(module), name)}
+        assert not missing, module
+    for module in ("dpt_ros.inference", "dpt_ros.model"):
+        assert declared[module] == set(importlib.import_module(module).__all__)
+    assert {"dpt_ros.geometry.scale_shift", "dpt_ros.training.losses"} <= set(declared)
 
 
 def section(title: str) -> str:
