@@ -191,30 +191,18 @@ class Source:
         return unique
 
     def _pictures(self) -> Iterator[Picture]:
-        import cv2
+        from dpt_ros.cli.picture_file import PictureFileError, read_picture
 
-        from dpt_ros.messages.compressed import is_cut_off_jpeg
-
-        how = cv2.IMREAD_COLOR
-        if self._camera_info is not None:  # it is of the sensor's picture, not of a turned one
-            how |= cv2.IMREAD_IGNORE_ORIENTATION
+        as_stored = self._camera_info is not None  # it is of the sensor's picture, not a turned one
         for path in self._files:
             try:
-                data = np.fromfile(path, np.uint8)
-            except OSError as error:
-                self.skipped.append(f"{path.name}: cannot be read ({error.strerror or error})")
+                rgb = read_picture(path, as_stored)
+            except PictureFileError as error:
+                self.skipped.append(f"{path.name}: {error}")
                 continue
-            if is_cut_off_jpeg(data):
-                self.skipped.append(f"{path.name}: is a JPEG that was cut off")
-                continue
-            bgr = cv2.imdecode(data, how) if data.size else None
-            if bgr is None:
-                self.skipped.append(f"{path.name}: is not a picture that OpenCV can decode")
-                continue
-            height, width = bgr.shape[:2]
+            height, width = rgb.shape[:2]
             camera = self._camera(self._camera_info, width, height, False, path.name)
-            name = self._unique(path.stem, path.suffix[1:])
-            yield Picture(name, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), 0, camera)
+            yield Picture(self._unique(path.stem, path.suffix[1:]), rgb, 0, camera)
 
     def _video(self) -> Iterator[Picture]:
         import cv2

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image, ImageOps
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -63,6 +64,23 @@ def test_a_camera_file_describes_the_raw_picture_or_the_rectified_one(tmp_path, 
     assert raw.distortion[0] == -0.1
     assert (rectified.fx_px, rectified.cy_px) == (45.0, 14.0)
     assert rectified.distortion_model == "none"
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_file_describes_the_picture_as_it_is_stored(tmp_path, rgb, suffix, orientation):
+    """Without one the picture is turned as its file says."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture = Image.fromarray(rgb)
+    picture.save(tmp_path / f"a{suffix}", exif=exif, lossless=True)
+    (tmp_path / "camera.yaml").write_text(CAMERA_YAML)
+    (stored,) = Source(tmp_path / f"a{suffix}", camera_file=tmp_path / "camera.yaml")
+    assert np.array_equal(stored.rgb, rgb)
+    assert stored.camera is not None
+    (turned,) = Source(tmp_path / f"a{suffix}")
+    picture.getexif()[ExifTags.Base.Orientation] = orientation
+    assert np.array_equal(turned.rgb, np.asarray(ImageOps.exif_transpose(picture)))
 
 
 def test_a_video_is_read_to_its_end(tmp_path, rgb):

@@ -1,0 +1,46 @@
+"""A picture's file to pixels, by OpenCV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dpt_ros.messages.compressed import is_cut_off_jpeg
+from dpt_ros.messages.tiff import without_orientation
+
+
+class PictureFileError(ValueError):
+    """A file is no picture that can be read; says why, without the file's name."""
+
+
+def read_picture(path: Path, as_stored: bool) -> np.ndarray:
+    """Decode a picture.
+
+    Args:
+        path: the file.
+        as_stored: as its sensor wrote it; else turned as the file's orientation says.
+
+    Returns:
+        rgb uint8 [H,W,3].
+
+    Raises:
+        PictureFileError: it cannot be read or decoded, or was cut off.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise PictureFileError(f"cannot be read ({error.strerror or error})") from error
+    if not data.size:
+        raise PictureFileError("is empty")
+    if is_cut_off_jpeg(data):
+        raise PictureFileError("is a JPEG that was cut off")
+    how = cv2.IMREAD_COLOR
+    if as_stored:
+        how |= cv2.IMREAD_IGNORE_ORIENTATION
+        data = without_orientation(data)
+    bgr = cv2.imdecode(data, how)
+    if bgr is None:
+        raise PictureFileError("is not a picture that OpenCV can decode")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
