@@ -29,7 +29,8 @@ written for every picture NAME:
   NAME_points.ply          coloured points in metres, camera frame (with a camera and metres)
   NAME_points_relative.ply the same from relative depth, median 1, when there are no metres: scale
                            is unknown and shift is taken as 0, so shapes are distorted
-and predictions.json, with "complete": false where the run was interrupted
+and predictions.json, with "complete": false where the run was interrupted or
+a recording is damaged
 
 Of a folder, pictures are taken and what cannot be read is skipped and told; folders in it, files of
 other kinds and those whose name begins with a dot are left out. The exit status is 1 where no
@@ -115,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
     pipeline = FramePipeline(predictor, metres.limits(DepthLimits()), colormap=colormap)
     entries: list[dict[str, Any]] = []
     why_no_metres: Counter[str] = Counter()
-    ending = "interrupted"
+    ending = ""
     try:
         for picture in progress(source, total=total, unit="picture"):
             height, width = picture.rgb.shape[:2]
@@ -129,9 +130,8 @@ def run(options: argparse.Namespace) -> int:
             if not options.force:
                 files.refuse_others_files(out, picture.name)
             entries.append(files.write_picture(out, picture, outputs, earned.scale_shift))
-        ending = ""
-    except Exception:
-        ending = "broken off"
+    except BaseException as error:
+        ending = ending_of(error)
         raise
     finally:
         if entries:
@@ -142,6 +142,15 @@ def run(options: argparse.Namespace) -> int:
             _tell_metres(why_no_metres, len(entries), options.calibration)
     has_metres = sum(why_no_metres.values()) < len(entries)
     return 0 if entries and (has_metres or not options.calibration) else 1
+
+
+def ending_of(error: BaseException) -> str:
+    """How a run that raised this ended, to be told beside the number of its pictures."""
+    from dpt_ros.bags.reader import BagError
+
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "of a damaged recording" if isinstance(error, BagError) else "broken off"
 
 
 def tell_troubles(source: Source, camera_file: str | None) -> None:

@@ -256,19 +256,30 @@ class Source:
 def _with_camera_info(
     messages: Iterable[BagMessage], info_topic: str | None, first: Any
 ) -> Iterator[tuple[BagMessage, Any]]:
-    """Pictures with the last camera_info before each, or that of its stamp recorded just after."""
+    """Pictures with the last camera_info before each, or that of its stamp recorded just after.
+
+    Where the messages end in an error, the last picture before it still comes.
+    """
+    from dpt_ros.bags.reader import BagError
+
     info, waiting, its_info = first, None, first
-    for message in messages:
-        if message.topic == info_topic:
-            info = message.message
-            if waiting is not None and message.stamp_ns == waiting.stamp_ns:
-                its_info = info
-            continue
-        if waiting is not None:
-            yield waiting, its_info
-        waiting, its_info = message, info
+    damage = None
+    try:
+        for message in messages:
+            if message.topic == info_topic:
+                info = message.message
+                if waiting is not None and message.stamp_ns == waiting.stamp_ns:
+                    its_info = info
+                continue
+            if waiting is not None:
+                yield waiting, its_info
+            waiting, its_info = message, info
+    except BagError as error:
+        damage = error
     if waiting is not None:
         yield waiting, its_info
+    if damage is not None:
+        raise damage
 
 
 def _first(bag: BagReader, topic: str | None) -> Any:

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, ImageOps
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from dpt_ros.bags.reader import BagError
 from dpt_ros.cli.sources import Source, _with_camera_info, read_camera_file
 
 BAGS = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -239,6 +240,16 @@ def test_a_picture_takes_the_camera_info_of_its_stamp_also_if_it_comes_after_it(
     (only,) = _with_camera_info([message("p", 1)], None, "the first")
     assert only[1] == "the first"
     assert not list(_with_camera_info([], None, None))
+
+
+def test_the_last_picture_of_a_damaged_bag_comes_before_its_error(tmp_path, rgb):
+    folder = write_bag(tmp_path / "bag", rgb, [1, 2, 3], (40, 30))
+    metadata = (folder / "metadata.yaml").read_text()
+    (folder / "metadata.yaml").write_text(metadata.replace("bag.mcap", "bag.mcap\n  - lost.mcap"))
+    stamps = []
+    with pytest.raises(BagError, match="everything else was read"):
+        stamps.extend(picture.stamp_ns // 10**9 for picture in Source(folder))
+    assert stamps == [1, 2, 3]
 
 
 def test_a_bags_pictures_stay_where_its_camera_info_does_not_fit(tmp_path, rgb):
