@@ -30,7 +30,10 @@ bundled model's depth is scored while it drives. In the output folder then:
 
 The model's weights are fetched when they are missing. In the output folder, for every picture:
   NAME_demo.png   the picture beside the node's colour map of inverse depth
-  NAME_demo.ply   the node's points, in metres (with a camera and a calibration or metric model)"""
+  NAME_demo.ply   the node's points, in metres (with a camera and a calibration or metric model)
+
+Of a file with several frames (GIF, WebP, PNG, TIFF) the first is taken, and that is told; a GIF by
+itself is played like a video."""
 _DRIVE = {"kind": "corridor", "seconds": 24.0, "rate": 4.0}
 _NOT_OF_A_DRIVE = ("split", "storage", "compressed", "depth")
 _START_S = 180.0
@@ -137,6 +140,7 @@ def _run_pictures(options: argparse.Namespace) -> int:
             "model": options.model,
             "answered": answered,
             "skipped": source.skipped,
+            "notes": source.notes,
             "node": _camera_report(report),
         }
         write_json(options.json, "demo", found)

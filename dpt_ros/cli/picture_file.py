@@ -1,4 +1,4 @@
-"""A picture's file to pixels, by OpenCV."""
+"""A picture's file to pixels, by OpenCV, and how many frames are in it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class PictureFileError(ValueError):
     """A file is no picture that can be read; says why, without the file's name."""
 
 
-def read_picture(path: Path, as_stored: bool) -> np.ndarray:
-    """Decode a picture.
+def read_picture(path: Path, as_stored: bool) -> tuple[np.ndarray, int]:
+    """Decode a picture; of several frames the first.
 
     Args:
         path: the file.
         as_stored: as its sensor wrote it; else turned as the file's orientation says.
 
     Returns:
-        rgb uint8 [H,W,3].
+        rgb uint8 [H,W,3], and how many frames the file has, as far as this OpenCV can count them.
 
     Raises:
         PictureFileError: it cannot be read or decoded, or was cut off.
@@ -43,4 +43,4 @@ def read_picture(path: Path, as_stored: bool) -> np.ndarray:
     bgr = cv2.imdecode(data, how)
     if bgr is None:
         raise PictureFileError("is not a picture that OpenCV can decode")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), max(1, cv2.imcount(str(path)))

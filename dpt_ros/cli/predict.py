@@ -33,8 +33,9 @@ and predictions.json, with "complete": false where the run was interrupted or
 a recording is damaged
 
 Of a folder, pictures are taken and what cannot be read is skipped and told; folders in it, files of
-other kinds and those whose name begins with a dot are left out. The exit status is 1 where no
-picture could be read, or where --calibration gave metres to none."""
+other kinds and those whose name begins with a dot are left out. Of a file with several frames (GIF,
+WebP, PNG, TIFF) the first is taken, and that is told; a GIF by itself is played like a video. The
+exit status is 1 where no picture could be read, or where --calibration gave metres to none."""
 
 _VIDEO_SMOOTHING = 0.9  # half of a jump of the range is left after seven frames
 
@@ -138,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
             files.write_manifest(out, predictor, options, entries, source, not ending)
         if entries or not ending:
             tell_troubles(source, options.camera)
-            print(_counted(len(entries), len(source.skipped), total, ending), f"-> {out}")
+            print(_counted(len(entries), source, total, ending), f"-> {out}")
             _tell_metres(why_no_metres, len(entries), options.calibration)
     has_metres = sum(why_no_metres.values()) < len(entries)
     return 0 if entries and (has_metres or not options.calibration) else 1
@@ -154,9 +155,11 @@ def ending_of(error: BaseException) -> str:
 
 
 def tell_troubles(source: Source, camera_file: str | None) -> None:
-    """Say on standard error what was skipped, and why pictures came without a camera."""
+    """Say on standard error what was not read, and why pictures came without a camera."""
     for reason in source.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
+    for note in source.notes:
+        print(f"note: {note}", file=sys.stderr)
     if source.left_out:
         print(f"left out: {source.left_out}", file=sys.stderr)
     for reason in source.camera_troubles:
@@ -164,13 +167,14 @@ def tell_troubles(source: Source, camera_file: str | None) -> None:
         print(f"without a camera: {reason}{remedy}", file=sys.stderr)
 
 
-def _counted(written: int, skipped: int, total: int | None, ending: str) -> str:
+def _counted(written: int, source: Source, total: int | None, ending: str) -> str:
     """Such as "13 of 200 pictures, interrupted"."""
-    if not ending:
-        return f"{written} of {counted(written + skipped, 'picture')}"
-    if not total:
-        return f"{counted(written, 'picture')}, {ending}"
-    return f"{written} of {counted(total, 'picture')}, {ending}"
+    if ending:
+        of_total = f"{written} of {counted(total, 'picture')}" if total else ""
+        return f"{of_total or counted(written, 'picture')}, {ending}"
+    if source.kind == "video":  # of which no frame can be read beyond one that cannot
+        return counted(written, "picture")
+    return f"{written} of {counted(written + len(source.skipped), 'picture')}"
 
 
 def _tell_metres(why_none: Counter[str], pictures: int, calibration: str | None) -> None:

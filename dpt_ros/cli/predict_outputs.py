@@ -203,6 +203,7 @@ def write_manifest(
         "pictures": entries,
         "skipped": source.skipped,
         "left_out": source.left_out,
+        "notes": source.notes,
     }
     path = out / "predictions.json"
     with _told(path):

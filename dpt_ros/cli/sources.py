@@ -53,7 +53,8 @@ class Picture:
 class Source:
     """Iterates over pictures; `skipped` names those that could not be read, and why.
 
-    `left_out` says what else is in a folder; "" where nothing is.
+    `left_out` says what else is in a folder; "" where nothing is. `notes` tell of frames of a
+    file that were not read.
 
     Args:
         path: picture, folder of pictures, video or bag (folder, .mcap or .db3).
@@ -79,6 +80,7 @@ class Source:
         self.path = Path(path)
         self.skipped: list[str] = []
         self.left_out = ""
+        self.notes: list[str] = []
         self._camera_troubles: dict[str, list[str]] = {}
         self._names: set[str] = set()
         self._no_files: list[str] = []
@@ -157,6 +159,7 @@ class Source:
         """Yield the pictures in order; what can't be decoded goes to `skipped`."""
         self.skipped[:] = self._no_files
         self._camera_troubles.clear()
+        self.notes.clear()
         self._names.clear()
         pictures = {"video": self._video, "bag": self._bag}.get(self.kind, self._pictures)
         return pictures()
@@ -196,10 +199,12 @@ class Source:
         as_stored = self._camera_info is not None  # it is of the sensor's picture, not a turned one
         for path in self._files:
             try:
-                rgb = read_picture(path, as_stored)
+                rgb, frames = read_picture(path, as_stored)
             except PictureFileError as error:
                 self.skipped.append(f"{path.name}: {error}")
                 continue
+            if frames > 1:
+                self.notes.append(f"{path.name} has {frames} frames: the first is taken")
             height, width = rgb.shape[:2]
             camera = self._camera(self._camera_info, width, height, False, path.name)
             yield Picture(self._unique(path.stem, path.suffix[1:]), rgb, 0, camera)
@@ -217,7 +222,7 @@ class Source:
                 total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))  # from its head, and about right
                 if index < total - max(2, total // 50):
                     missing = f"{index} of about {total} frames could be read: was it cut off?"
-                    self.skipped.append(f"{self.path.name}: {missing}")
+                    self.notes.append(f"{self.path.name}: {missing}")
                 return
             stamp_ns = int(video.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
             height, width = bgr.shape[:2]

@@ -110,9 +110,8 @@ def test_a_video_that_was_cut_off_says_so(tmp_path):
     source = Source(path)
     read = len(list(source))
     assert 0 < read < 15
-    assert source.skipped == [
-        f"drive.avi: {read} of about 20 frames could be read: was it cut off?"
-    ]
+    assert source.notes == [f"drive.avi: {read} of about 20 frames could be read: was it cut off?"]
+    assert source.skipped == []  # it is not one more picture
 
 
 @pytest.mark.parametrize(
@@ -347,6 +346,25 @@ def test_a_folder_is_read_as_its_files_are(tmp_path):
         alone = Source(tmp_path / f"a{suffix}")
         assert alone.kind == ("video" if suffix == ".gif" else "picture")
         assert alone.left_out == ""
+
+
+def test_frames_that_are_not_taken_are_told(tmp_path):
+    frames = [Image.new("RGB", (64, 48), (shade, 0, 0)) for shade in (50, 100, 150)]
+    names = ("a.gif", "a.png", "a.tif", "a.webp")
+    for name in names:
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "b.png")
+    source = Source(tmp_path)
+    for _ in range(2):
+        assert len(list(source)) == source.count() == 5 and not source.skipped
+        assert source.notes == [f"{name} has 3 frames: the first is taken" for name in names]
+    for name in names[1:]:
+        alone = Source(tmp_path / name)
+        (picture,) = alone
+        assert picture.rgb[0, 0, 0] == pytest.approx(50, abs=2)
+        assert alone.notes == [f"{name} has 3 frames: the first is taken"]
+    video = Source(tmp_path / "a.gif")
+    assert len(list(video)) == 3 and not video.notes
 
 
 def test_many_kinds_of_files_are_told_in_short(tmp_path, rgb):
