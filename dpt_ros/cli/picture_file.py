@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -40,7 +42,20 @@ def read_picture(path: Path, as_stored: bool) -> tuple[np.ndarray, int]:
     if as_stored:
         how |= cv2.IMREAD_IGNORE_ORIENTATION
         data = without_orientation(data)
-    bgr = cv2.imdecode(data, how)
-    if bgr is None:
-        raise PictureFileError("is not a picture that OpenCV can decode")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), max(1, cv2.imcount(str(path)))
+    with _opencv_is_silent():
+        bgr = cv2.imdecode(data, how)
+        if bgr is None:
+            raise PictureFileError("is not a picture that OpenCV can decode")
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), max(1, cv2.imcount(str(path)))
+
+
+@contextlib.contextmanager
+def _opencv_is_silent() -> Iterator[None]:
+    """What cannot be decoded is told by us, not also by OpenCV amid a progress bar."""
+    log = cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2  # of OpenCV 4.5
+    level = log.getLogLevel()
+    log.setLogLevel(0)
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)

@@ -381,10 +381,12 @@ def _is_bag_folder(folder: Path) -> bool:
 def _open_video(path: Path) -> cv2.VideoCapture:
     import cv2
 
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError(f"{path}: is empty; record or copy it again")
     video = cv2.VideoCapture(str(path))
     if not video.isOpened():
         raise ValueError(
-            f"{path}: is not a video that OpenCV can open, nor a picture "
+            f"{path}: is not a video that OpenCV can open (was it cut off?), nor a picture "
             f"({', '.join(PICTURE_SUFFIXES)}), nor a bag ({', '.join(BAG_SUFFIXES)} or a folder)"
         )
     return video

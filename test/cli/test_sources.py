@@ -117,7 +117,8 @@ def test_a_video_that_was_cut_off_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.mp4", b"no video", "is not a video that OpenCV can open"),
+        ("x.mp4", b"no video", r"is not a video that OpenCV can open \(was it cut off\?\)"),
+        ("x.mp4", b"", "x.mp4: is empty; record or copy it again"),
         ("folder/readme.txt", b"", "holds no picture"),
         ("folder/metadata.yaml", b"author: me\n", "holds no picture"),
         ("x.bag", b"#ROSBAG V2.0\n", "is a ROS 1 bag: convert it with `rosbags-convert`"),
