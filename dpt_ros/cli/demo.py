@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,23 +116,31 @@ def _refuse_options_of_the_drive(options: argparse.Namespace) -> None:
 
 def _run_pictures(options: argparse.Namespace) -> int:
     """Play every picture through the node; returns 0, or 1 where none was answered."""
-    from dpt_ros.cli.predict import output_folder, tell_troubles
+    from dpt_ros.cli.predict import ending_of, output_folder, tell_troubles, told_count
     from dpt_ros.cli.result_files import write_json
     from dpt_ros.cli.sources import Source
     from dpt_ros.ros.node_process import NodeProcess, isolate
     from dpt_ros.ros.player import Player
 
     source = Source(options.input, options.camera, options.image_topic, options.rectified)
+    total, answered = source.count(), 0  # what cannot be opened is told before weights are fetched
     out = output_folder(options.out, source)
     parameters = _parameters(options)
     out.mkdir(parents=True, exist_ok=True)
     isolate()
-    with NodeProcess(parameters) as node, Player(["color", "points"]) as player:
-        print(f"starting the node with {options.model}", file=sys.stderr)
-        player.wait_for_node(node.check, _START_S)
-        answered = _play_all(source, node, player, out)
-        player.spin(1.2)  # until the diagnostics have reported once more
-        report = player.diagnostics
+    try:
+        with NodeProcess(parameters) as node, Player(["color", "points"]) as player:
+            print(f"starting the node with {options.model}", file=sys.stderr)
+            player.wait_for_node(node.check, _START_S)
+            for _ in _answered(source, total, node, player, out):
+                answered += 1
+            player.spin(1.2)  # until the diagnostics have reported once more
+            report = player.diagnostics
+    except BaseException as error:
+        if answered:
+            tell_troubles(source, options.camera)
+            print(told_count(answered, source, total, ending_of(error)), f"-> {out}")
+        raise
     tell_troubles(source, options.camera)
     _summarise(report, answered, out)
     if options.json:
@@ -180,13 +189,14 @@ def weights_of(model: str) -> Path:
         return pull(load_card(model), progress=bars)
 
 
-def _play_all(source: Source, node: NodeProcess, player: Player, out: Path) -> int:
-    """Publish the pictures one by one; returns how many were answered."""
+def _answered(
+    source: Source, total: int | None, node: NodeProcess, player: Player, out: Path
+) -> Iterator[str]:
+    """Publish the pictures one by one; yields the names of those answered, once written."""
     from dpt_ros.cli.progress import progress as make_bar
 
-    answered = 0
     with_points = True
-    progress = make_bar(source, total=source.count(), unit="picture")
+    progress = make_bar(source, total=total, unit="picture")
     for picture in progress:
         answers = player.play(picture.rgb, picture.camera, ["color"], _ANSWER_S)
         node.check()
@@ -197,9 +207,8 @@ def _play_all(source: Source, node: NodeProcess, player: Player, out: Path) -> i
             answers = _wait_for_points(player, picture)
             with_points = "points" in answers
         _write(picture, answers, out)
-        answered += 1
         progress.set_postfix_str(_times(player.diagnostics), refresh=False)
-    return answered
+        yield picture.name
 
 
 def _wait_for_points(player: Player, picture: Picture) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
             files.write_manifest(out, predictor, options, entries, source, not ending)
         if entries or not ending:
             tell_troubles(source, options.camera)
-            print(_counted(len(entries), source, total, ending), f"-> {out}")
+            print(told_count(len(entries), source, total, ending), f"-> {out}")
             _tell_metres(why_no_metres, len(entries), options.calibration)
     has_metres = sum(why_no_metres.values()) < len(entries)
     return 0 if entries and (has_metres or not options.calibration) else 1
@@ -167,8 +167,8 @@ def tell_troubles(source: Source, camera_file: str | None) -> None:
         print(f"without a camera: {reason}{remedy}", file=sys.stderr)
 
 
-def _counted(written: int, source: Source, total: int | None, ending: str) -> str:
-    """Such as "13 of 200 pictures, interrupted"."""
+def told_count(written: int, source: Source, total: int | None, ending: str) -> str:
+    """Such as "13 of 200 pictures, interrupted"; `ending` is "" of a run that went to its end."""
     if ending:
         of_total = f"{written} of {counted(total, 'picture')}" if total else ""
         return f"{of_total or counted(written, 'picture')}, {ending}"

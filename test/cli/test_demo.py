@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from std_msgs.msg import Header
 
 from dpt_ros.cli import demo
 from dpt_ros.cli.main import main
@@ -13,7 +15,10 @@ from dpt_ros.geometry.calibration import Calibration, save_calibration
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference import DepthPredictor
 from dpt_ros.inference.colormap import ColormapSettings, color_range, colorize
+from dpt_ros.messages.encode import rgb_to_image
 from dpt_ros.model import create_model, save_checkpoint
+from dpt_ros.ros import node_process, player
+from dpt_ros.ros.node_process import NodeError
 
 CAMERA = """
 image_width: 64
@@ -95,3 +100,50 @@ def test_what_does_not_go_with_pictures_is_refused(tmp_path, capsys, monkeypatch
     monkeypatch.setattr(demo, "weights_of", lambda model: pytest.fail("weights are fetched"))
     assert main(["demo", "pictures", *more]) == 1
     assert told in capsys.readouterr().err
+
+
+def test_what_cannot_be_opened_is_told_before_anything_is_fetched(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "weights_of", lambda model: pytest.fail("weights are fetched"))
+    (tmp_path / "x.mp4").touch()
+    assert main(["demo", str(tmp_path / "x.mp4"), "--out", str(tmp_path / "out")]) == 1
+    assert "x.mp4: is empty" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (NodeError("it ended"), 1, "broken off")],
+)
+def test_a_demo_that_ends_early_tells_what_it_wrote(
+    tmp_path, capsys, monkeypatch, error, status, told
+):
+    """The node answers the first of two pictures."""
+
+    class OneAnswer(contextlib.nullcontext):
+        def __init__(self, *_):
+            super().__init__(self)
+            self.diagnostics, self.played = {}, 0
+
+        def wait_for_node(self, *_):
+            pass
+
+        def check(self):
+            pass
+
+        def play(self, rgb, *_):
+            self.played += 1
+            if self.played > 1:
+                raise error
+            return {"color": rgb_to_image(rgb, Header())}
+
+    monkeypatch.setattr(node_process, "NodeProcess", OneAnswer)
+    monkeypatch.setattr(node_process, "isolate", lambda: None)
+    monkeypatch.setattr(player, "Player", OneAnswer)
+    (tmp_path / "pictures").mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / "pictures" / name), np.zeros((48, 64, 3), np.uint8))
+    out = tmp_path / "out"
+    arguments = ["demo", str(tmp_path / "pictures"), "--checkpoint", "none", "--out", str(out)]
+    assert main(arguments) == status
+    assert f"1 of 2 pictures, {told} -> {out}" in capsys.readouterr().out
+    assert [path.name for path in out.iterdir()] == ["a_demo.png"]
