@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dpt_ros.messages.color import BAYER_MINIMUM_SIDE, BAYER_TO_RGB, convert, demosaic
 from dpt_ros.messages.errors import MessageError
 from dpt_ros.messages.payload import payload_bytes
+from dpt_ros.messages.tiff import without_orientation
 
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
@@ -68,7 +69,7 @@ def _decode(data: NDArray[np.uint8], message_format: str) -> NDArray[Any]:
         )
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        pixels = cv2.imdecode(data, flags)
+        pixels = cv2.imdecode(without_orientation(data), flags)
     except cv2.error as error:
         raise MessageError(
             f"the compressed image {message_format!r} of {len(data)} bytes cannot be decoded: "

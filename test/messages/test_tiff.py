@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dpt_ros.messages.compressed import compressed_to_rgb
 from dpt_ros.messages.tiff import without_orientation
 
 ORIENTATIONS = range(2, 9)
@@ -62,3 +63,10 @@ def test_other_formats_and_a_tiff_without_orientation_come_back():
         assert without_orientation(data) is data
     assert b"\x12\x01" not in (data := cv2.imencode(".tiff", rgb)[1].tobytes())
     assert without_orientation(np.frombuffer(data, np.uint8)).tobytes() == data
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_message_with_a_tiff_is_decoded_as_it_is_stored(family, orientation):
+    rgb = np.random.default_rng(orientation).integers(0, 255, (6, 10, 3), np.uint8)
+    message = family.compressed("tiff", tiff(rgb, orientation))
+    assert np.array_equal(compressed_to_rgb(message), rgb)
