@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
 from dpt_ros.ros.parameters import OVERRIDES
 from dpt_ros.ros.qos import lossless_remedy, subscription_mismatch
+from dpt_ros.ros.topics import OUTPUTS, SCORES
 
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+_LAUNCH_ARGUMENTS = {"image_rect": "image", "camera_info": "camera_info"}
+"""A topic's name in the node -> the launch file's argument for it."""
 
 
 def why_nothing_arrives(
@@ -98,24 +103,44 @@ def _other_transport(node: Node, topic: str, type_name: str) -> str:
 def _others(node: Node, name: str, topic: str, type_name: str) -> str:
     if others := _carriers(node, topic, type_name):
         return f"; {_remapped(name, others, type_name)}"
-    return f", and no topic carries {type_name}: is the camera's driver running?"
+    return f", and no camera's topic carries {type_name}: is the camera's driver running?"
 
 
 def _carriers(node: Node, topic: str, type_name: str) -> list[str]:
-    """The other topics on which somebody else than this node publishes that type."""
+    """The other topics of that type that may be a camera's: no depth node publishes them."""
     own = {publisher.topic_name for publisher in node.publishers}
+    topics = dict(node.get_topic_names_and_types())
+    results = _results(topics)
     return sorted(
         other
-        for other, types in node.get_topic_names_and_types()
+        for other, types in topics.items()
         if type_name in types
         and other != topic
         and other not in own
+        and not {other, other.rpartition("/")[0]} & results  # itself, or by another transport
         and node.count_publishers(other) > 0
     )
 
 
+def _results(topics: Iterable[str]) -> set[str]:
+    """The topics, among others, on which depth nodes and their evaluators publish.
+
+    Known by name, since a topic may be discovered before the name of the node that publishes it:
+    they stand beside the output that such a node always has.
+    """
+    found = set()
+    for outputs, always in ((OUTPUTS, "inverse_depth"), (SCORES, "truth")):
+        mark = f"/{outputs[always][0]}"
+        nodes = [topic.removesuffix(mark) for topic in topics if topic.endswith(mark)]
+        found |= {f"{node}/{name}" for node in nodes for name, _ in outputs.values()}
+    return found
+
+
 def _remapped(name: str, others: list[str], type_name: str) -> str:
-    return f"{type_name} is on {', '.join(others)}: remap with -r {name}:={others[0]}"
+    return (
+        f"{type_name} is on {', '.join(others)}: remap with -r {name}:={others[0]} "
+        f"(ros2 launch: {_LAUNCH_ARGUMENTS.get(name, name)}:={others[0]})"
+    )
 
 
 def _transport(types: list[str]) -> str:

@@ -11,7 +11,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType, JumpThreshold  # type: ignore[attr-defined]
 from rclpy.duration import Duration
 from rclpy.node import Node
-from sensor_msgs.msg import Image, PointCloud2
 
 from dpt_ros.evaluation.live_session import LiveSession, ScoredFrame
 from dpt_ros.evaluation.live_settings import LiveSettings
@@ -21,13 +20,7 @@ from dpt_ros.ros.evaluator_watch import NodeWatch
 from dpt_ros.ros.parameters import NodeParameters
 from dpt_ros.ros.qos import output_profile
 from dpt_ros.ros.tell import Teller
-
-OUTPUTS: dict[str, tuple[str, Any]] = {
-    "error_points": ("error_points", PointCloud2),
-    "truth": ("truth/image_rect", Image),
-    "error": ("error/image", Image),
-}
-"""Output -> topic below the node's name, and type."""
+from dpt_ros.ros.topics import SCORES
 
 MOST_WAITING = 200
 _STOP_S = 30.0
@@ -58,7 +51,7 @@ class EvaluatorNode(Node):
         self._queue: queue.SimpleQueue[_Received | None] = queue.SimpleQueue()
         self._outputs = {
             name: self.create_publisher(kind, f"~/{topic}", output_profile())
-            for name, (topic, kind) in OUTPUTS.items()
+            for name, (topic, kind) in SCORES.items()
         }
         depth_node = self._full_name(settings.depth_node)
         self._inputs = EvaluatorInputs(self, settings, self._receive, depth_node)

@@ -1,4 +1,4 @@
-"""The topics of one camera: their names and what they carry."""
+"""The topics of one camera, and of its evaluation: their names and what they carry."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ OUTPUTS = {
     "points": ("points", PointCloud2),
 }
 """Output -> topic below the camera's prefix, and type."""
+
+SCORES = {
+    "error_points": ("error_points", PointCloud2),
+    "truth": ("truth/image_rect", Image),
+    "error": ("error/image", Image),
+}
+"""Output of the evaluator -> topic below its name, and type."""
 
 MEANINGS = {
     "inverse_depth": "32FC1: what the network says, relative, no unit; larger is nearer. Always.",

@@ -77,7 +77,7 @@ def test_another_type_names_the_transport_and_another_topic_the_remapping(
     driver.create_publisher(Image, "/arrival/elsewhere", qos_profile_sensor_data)
     text = _told(listener, "/arrival/typo", lambda text: "/arrival/elsewhere" in text)
     assert text.startswith("nobody publishes /arrival/typo; ")
-    assert "remap with -r image_rect:=/" in text
+    assert "remap with -r image_rect:=/" in text and "(ros2 launch: image:=/" in text
 
 
 @pytest.mark.node
@@ -112,3 +112,33 @@ def test_a_node_is_not_advised_to_listen_to_itself(nodes: tuple[Any, Any]) -> No
     text = _told(listener, "/arrival/none", lambda text: "/arrival/a_source" in text)
     assert "/arrival/a_source" in text
     assert "/arrival/a_result" not in text
+
+
+@pytest.mark.node
+def test_a_node_is_not_advised_to_listen_to_results(nodes: tuple[Any, Any]) -> None:
+    """Neither of depth nodes nor of their evaluators, of whatever name."""
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import CompressedImage, Image
+
+    listener, driver = nodes
+    results = ["inverse_depth/image", "depth/image_rect", "depth/image_raw", "color/image"]
+    results = [f"/arrival/rob/my_depth/{name}" for name in results]
+    results += [f"/arrival/rob/scores/{name}" for name in ("truth/image_rect", "error/image")]
+    camera = "/arrival/driver/color/image"  # of a name like theirs
+    for topic in (*results, camera):
+        driver.create_publisher(Image, topic, qos_profile_sensor_data)
+    jpeg = f"{results[3]}/compressed"
+    driver.create_publisher(CompressedImage, jpeg, qos_profile_sensor_data)
+
+    def are_known(_: str) -> bool:
+        return all(listener.count_publishers(topic) for topic in (*results, camera, jpeg))
+
+    _told(listener, "/arrival/none", are_known)
+    text = _told(listener, "/arrival/none", lambda _: True)
+    assert camera in text
+    assert not [topic for topic in results if topic in text]
+    text = _told(listener, "/arrival/none/compressed", lambda _: True, JPEG)
+    assert text == (
+        f"nobody publishes /arrival/none/compressed, and no camera's topic carries {JPEG}: "
+        "is the camera's driver running?"
+    )

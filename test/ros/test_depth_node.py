@@ -307,7 +307,8 @@ def test_camera_info_of_another_name_is_pointed_to(
     wait_until(
         lambda: stream.why_not.get("depth", "").endswith(
             "no camera_info on /camera_info: sensor_msgs/msg/CameraInfo is on "
-            "/camera/camera_info, /a/camera_info: remap with -r camera_info:=/camera/camera_info"
+            "/camera/camera_info, /a/camera_info: remap with -r camera_info:=/camera/camera_info "
+            "(ros2 launch: camera_info:=/camera/camera_info)"
         ),
         "the advice",
         lambda: feed(stream),

@@ -110,9 +110,8 @@ def publishers() -> dict[str, tuple[Any, Any]]:
     """Topic -> message type and profile of what the nodes publish, and of what they listen to."""
     from sensor_msgs.msg import Image, PointCloud2
 
-    from dpt_ros.ros.evaluator_node import OUTPUTS as SCORES
     from dpt_ros.ros.qos import output_profile
-    from dpt_ros.ros.topics import OUTPUTS
+    from dpt_ros.ros.topics import OUTPUTS, SCORES
 
     weakest = _profile("Best Effort", "Volatile")  # whatever driver publishes
     return {
