@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from pathlib import Path
 
@@ -13,11 +12,15 @@ from dpt_ros.messages.errors import MessageError
 from dpt_ros.ros.camera_recording import CameraRecording
 from dpt_ros.ros.replay import Answer
 
-RESERVE_BYTES = 200 * 2**20
-"""What is left free: for the report, and for others."""
+RESERVE_BYTES = 50 * 2**20
+"""What is left free: for the report, which is a few MiB, and for others."""
 _BYTES_A_PIXEL = 8
 """Inverse depth and depth in metres, float32 each."""
-_GIB = 2**30
+_MIB = 2**20
+_INSTEAD = (
+    "make room, name a folder on another disk with --out, play fewer with --frames, or use "
+    "--lockstep, which keeps none"
+)
 
 
 class KeptAnswers:
@@ -37,8 +40,12 @@ class KeptAnswers:
         Raises:
             OSError: it can't be written, or the disk would be full with it.
         """
-        if _room_bytes(self._folder) < _BYTES_A_PIXEL * answer.inverse_depth.size:
-            raise OSError(errno.ENOSPC, "the disk is nearly full; what was answered is scored")
+        one, room = _BYTES_A_PIXEL * answer.inverse_depth.size, _room_bytes(self._folder)
+        if room < one:
+            raise OSError(
+                f"the disk is nearly full: an answer needs {_mib(one)}, and it has "
+                f"{_found(room)}. What was answered is scored; to have more, {_INSTEAD}"
+            )
         np.save(self._path(index, "inverse"), answer.inverse_depth)
         if answer.depth_m is not None:
             np.save(self._path(index, "depth"), answer.depth_m)
@@ -83,20 +90,29 @@ def check_room(recording: CameraRecording, most_pictures: int, folder: Path) -> 
     pictures = min(most_pictures or recording.image_count, recording.image_count)
     one = _BYTES_A_PIXEL * height * width
     room = _room_bytes(folder)
-    instead = (
-        "make room, name a folder on another disk with --out, play fewer with --frames, or use "
-        "--lockstep, which keeps none"
+    if room >= one * pictures:
+        return ""
+    needed = (
+        f"{pictures} pictures of {width}x{height} need up to {_mib(one * pictures)} for the node's "
+        f"answers ({_mib(one)} each), and {folder} has {_found(room)}"
     )
     if room < one:
-        raise OSError(errno.ENOSPC, f"no room to keep the node's answers: {instead}", str(folder))
-    if room < one * pictures:
-        return (
-            f"{pictures} pictures of {width}x{height} need up to {one * pictures / _GIB:.1f} GiB "
-            f"for the node's answers, and {folder} has {room / _GIB:.1f}: where that is not "
-            f"enough, the replay ends early and scores what was answered; or {instead}"
-        )
-    return ""
+        raise OSError(f"no room to keep answers: {needed}; {_INSTEAD}")
+    return (
+        f"{needed}: where that is not enough, the replay ends early and scores what was answered; "
+        f"or {_INSTEAD}"
+    )
+
+
+def _found(room: int) -> str:
+    """How much is free, for people; see `_room_bytes`."""
+    return f"{_mib(room + RESERVE_BYTES)} free, and {_mib(RESERVE_BYTES)} are to stay free"
+
+
+def _mib(size: int) -> str:
+    return f"{size / _MIB:.1f} MiB"
 
 
 def _room_bytes(folder: Path) -> int:
+    """What may be written; negative where less is free than is to stay free."""
     return shutil.disk_usage(folder).free - RESERVE_BYTES

@@ -45,8 +45,12 @@ def test_the_disk_is_never_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with_room(monkeypatch, ONE)
     kept.keep(0, answer)
     with_room(monkeypatch, ONE - 1)
-    with pytest.raises(OSError, match="the disk is nearly full"):
+    with pytest.raises(OSError, match="nearly full") as caught:
         kept.keep(1, answer)
+    assert str(caught.value).startswith(
+        "the disk is nearly full: an answer needs 0.0 MiB, and it has 50.0 MiB free, and "
+        "50.0 MiB are to stay free. What was answered is scored; to have more, make room"
+    )
     assert kept.take(0) is not None and kept.take(1) is None
 
 
@@ -63,8 +67,19 @@ def test_room_is_looked_for_beforehand(
         warning = check_room(recording, 0, tmp_path)
         assert "5 pictures of 32x24" in warning and "--lockstep" in warning
         with_room(monkeypatch, ONE - 1)
-        with pytest.raises(OSError, match="no room to keep the node's answers: make room"):
+        with pytest.raises(OSError, match="no room to keep answers: 5 pictures"):
             check_room(recording, 0, tmp_path)
+    large = recordings.write_bag(tmp_path / "large", recordings.drive(stamps, size=(1024, 512)))
+    with CameraRecording(large) as recording:
+        with_room(monkeypatch, -12 * 2**20)
+        with pytest.raises(OSError, match="no room") as caught:
+            check_room(recording, 4, tmp_path)
+        assert str(caught.value) == (
+            "no room to keep answers: 4 pictures of 1024x512 need up to 16.0 MiB for "
+            f"the node's answers (4.0 MiB each), and {tmp_path} has 38.0 MiB free, and "
+            "50.0 MiB are to stay free; make room, name a folder on another disk with --out, play "
+            "fewer with --frames, or use --lockstep, which keeps none"
+        )
     broken = recordings.image(START, np.zeros((24, 32, 3), np.uint8))
     broken.encoding = "nonsense"
     drive = [(t, ns, broken if "image" in t else m) for t, ns, m in recordings.drive(stamps)]
