@@ -34,7 +34,10 @@ digit. In real time the node gets what a robot's node would get, and drops what 
 In the output folder:
   report.html    what to look at
   metrics.json   how good depth is; knows no time of day
-  timing.json    rate, latency, losses, CPU and memory"""
+  timing.json    rate, latency, losses, CPU and memory
+
+The exit status is 1 where the replay broke off, where nothing was answered, or where --calibration
+gave metres to none."""
 
 # The header of an MCAP file: its length, then the profile.
 _FOXGLOVE = Kind("file for Foxglove", rb"\A\x89MCAP0\r\n\x01[\s\S]{8}\x07\0{3}dpt_ros")
@@ -94,7 +97,12 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play, score and report; 0, or 1 where the replay broke off or nothing was answered."""
+    """Play, score and report.
+
+    Returns:
+        0, or 1 where the replay broke off, nothing was answered, or not one answer has the metres
+        of a calibration asked for.
+    """
     from dpt_ros.bags.dataset_format import write_atomically
     from dpt_ros.cli.options import read_sample_settings
     from dpt_ros.cli.result_files import check_files, json_of
@@ -114,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
         truth, place = Truth(options.bag, settings), None
         if not options.lockstep:
             place = _place_for_answers(folder, bag, options.frames)
-        evaluation, facts = _play(options, bag, truth, settings, place)
+        evaluation, facts, why_no_metres = _play(options, bag, truth, settings, place)
     with folder:
         metrics, timing = write_results(folder.work, evaluation, facts)
     if options.json:  # in lock-step without times: the same replay gives the same file
@@ -125,7 +133,11 @@ def run(options: argparse.Namespace) -> int:
     print(f"-> {folder.path / 'report.html'}")
     if facts.partial:
         print(f"partial: {facts.partial}", file=sys.stderr)
-    return 1 if facts.partial or not evaluation.frames else 0
+    has_metres = evaluation.published.frames > 0 or not options.calibration
+    if evaluation.frames and not has_metres:
+        told = f"no picture got the metres of --calibration: {why_no_metres}"
+        print(f"dpt-ros replay: {told}", file=sys.stderr)
+    return 1 if facts.partial or not evaluation.frames or not has_metres else 0
 
 
 def _place_for_answers(folder: OutputFolder, bag: CameraRecording, most_pictures: int) -> Path:
@@ -145,8 +157,8 @@ def _play(
     truth: Truth,
     settings: SampleSettings,
     place: Path | None,
-) -> tuple[LiveEvaluation, ReplayFacts]:
-    """Play the recording, and score what comes."""
+) -> tuple[LiveEvaluation, ReplayFacts, str]:
+    """Play the recording, and score what comes; why pictures have no metres comes third."""
     from dpt_ros.cli.demo import weights_of
     from dpt_ros.cli.progress import progress as make_bar
     from dpt_ros.config import values_of
@@ -198,7 +210,16 @@ def _play(
         truth.finish()
     facts = _facts(options, bag, truth, model, metres, result)
     facts.samples = values_of(settings)
-    return evaluation, facts
+    return evaluation, facts, _why_no_metres(bag, result)
+
+
+def _why_no_metres(bag: CameraRecording, result: ReplayResult) -> str:
+    if bag.camera_info_topic:
+        return result.why_no_metres
+    return (
+        f"the recording has no camera_info for {bag.image_topic}; where it has one under another "
+        "name, give that with --camera-info-topic"
+    )
 
 
 def _parameters(

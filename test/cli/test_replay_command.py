@@ -210,6 +210,27 @@ def test_real_time_without_lidar_and_calibration_says_what_is_missing(
     assert "nothing to compare" not in printed and (out / "report.html").is_file()
 
 
+@pytest.mark.parametrize(
+    ("gone", "code", "told"),
+    [
+        (("/camera/camera_info",), 1, "the recording has no camera_info for /camera/image_rect; "),
+        (("/points", "/tf_static"), 0, ""),
+    ],
+)
+def test_a_calibration_that_gave_metres_to_none_is_a_failure(
+    tmp_path, recordings, model, capsys, gone, code, told
+):
+    bag = recordings.write_bag(tmp_path / "drive", messages_of(recordings, 2, gone))
+    arguments = [*model.arguments, *model.calibration, "--lockstep", "--out", str(tmp_path / "out")]
+    assert main(["replay", str(bag), *arguments]) == code
+    printed = capsys.readouterr()
+    assert "2 pictures, 2 answered, 0 scored" in printed.out
+    assert (tmp_path / "out" / "report.html").is_file()
+    start = "dpt-ros replay: no picture got the metres of --calibration: "
+    lines = [line for line in printed.err.splitlines() if line.startswith(start)]
+    assert [line[: len(start + told)] for line in lines] == ([start + told] if told else [])
+
+
 def test_a_disk_that_fills_up_ends_it_early_and_keeps_the_scores(
     tmp_path, recordings, model, monkeypatch, capsys
 ):
