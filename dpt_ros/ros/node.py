@@ -134,7 +134,12 @@ class DepthNode(LifecycleNode):
             self._deactivate(STOP_S)
             self._clean_up()
 
-        return self._guarded("shutdown", "shut down", stop)
+        outcome = self._guarded("shutdown", "shut down", stop)
+        self.get_logger().info(
+            "finalized: no transition leads on from here; end this process (Ctrl-C) and start it "
+            "anew"
+        )
+        return outcome
 
     def stop(self, timeout_s: float) -> None:
         """Stop the worker before the process ends; one that is busy for longer is given up."""

@@ -224,6 +224,9 @@ def test_silence_is_explained_by_what_is_published_elsewhere(node: Any, peer: An
 def test_shut_down_it_says_so(node: Any, peer: Any) -> None:
     assert peer.change_state("shutdown")
     peer.status("front/dpt: network", lambda status: values_of(status)["state"] == "finalized")
+    (line,) = [line for line in node.log.splitlines() if "finalized" in line]
+    assert "[INFO]" in line
+    assert "end this process (Ctrl-C) and start it anew" in line
 
 
 def test_it_ends_cleanly_when_interrupted(node: Any) -> None:
