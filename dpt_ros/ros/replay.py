@@ -133,6 +133,7 @@ class ReplayPeer(NodePeer):
             stopping.set()
             thread.join()
             self._hand_out_rest()
+            self._awaited.clear()  # what comes later has nowhere to go
         self._check()
 
     def set_clock(self, now_ns: int) -> None:
@@ -288,7 +289,6 @@ class ReplayPeer(NodePeer):
                     self._finished(stamp_ns, self._answer(awaited))
         except Exception as error:  # told like those of the thread
             self._failure = error
-        self._awaited.clear()
 
     def _answer(self, awaited: _Awaited) -> Answer:
         depth = awaited.messages.get(_METRES) if _METRES in self._expected else None

@@ -249,28 +249,34 @@ def test_two_publishers_on_one_topic_are_noticed(ros_environment: Any, peer: Any
 def test_an_answer_that_cannot_be_kept_is_told(ros_environment: Any, peer: Any) -> None:
     from sensor_msgs.msg import Image
 
-    from dpt_ros.ros.camera_recording import PlayedMessage
     from dpt_ros.ros.replay import AnswerError, ReplayPeer
 
     def full(stamp_ns: int, answer: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    picture = Image(height=1, width=1, encoding="32FC1", step=4, data=b"\0\0\0\0")
-    picture.header.stamp.sec = 7
+    first, second = depth_image(7), depth_image(8)
     node = peer.node.create_publisher(Image, "/dpt/inverse_depth/image", 1)
-    with (
-        ReplayPeer(is_compressed=False, with_metres=False) as replay,
-        pytest.raises(AnswerError, match="could not be kept: .*No space left"),
-        replay.listening(full),
-    ):
-        peer.wait_until(lambda: node.get_subscription_count() > 0, "the replay")
-        replay.publish(PlayedMessage(True, 0, 0, 7 * 10**9, picture, picture))
+    with ReplayPeer(is_compressed=False, with_metres=False) as replay:
+        with (
+            pytest.raises(AnswerError, match="could not be kept: .*No space left"),
+            replay.listening(full),
+        ):
+            peer.wait_until(lambda: node.get_subscription_count() > 0, "the replay")
+            for message in (first, second):
+                stamp_ns = message.header.stamp.sec * 10**9
+                replay.publish(PlayedMessage(True, 0, 0, stamp_ns, message, message))
 
-        def answer() -> bool:
-            node.publish(picture)
-            return replay._failure is not None
+            def answer() -> bool:
+                node.publish(first)
+                return replay._failure is not None
 
-        peer.wait_until(answer, "the answer")
+            peer.wait_until(answer, "the answer")
+        assert replay.outstanding() == 0
+        for _ in range(
+            5
+        ):  # the node's last report is waited for, and a late answer comes meanwhile
+            node.publish(second)
+            replay.spin(0.1)
     peer.node.destroy_publisher(node)
 
 
