@@ -22,6 +22,8 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 IMAGE_PUBLISHERS, INFO_PUBLISHERS = "image publishers", "camera_info publishers"
 SUBSCRIBED = "subscribed outputs"
 """Keys by which others see that they are connected to the node."""
+CAMERA_INFO, RECEIVED = "camera_info", "received"
+"""Key, and its value once a camera_info has come."""
 DEPTH_LIMITS = "depth limits in force"
 
 
@@ -91,7 +93,7 @@ def camera_status(
         IMAGE_PUBLISHERS: str(image_publishers),
         "camera_info topic": stream.camera_info_topic,
         INFO_PUBLISHERS: str(info_publishers),
-        "camera_info": "received" if stream.camera.has_info else "none",
+        CAMERA_INFO: RECEIVED if stream.camera.has_info else "none",
         "calibration": "none" if metres is None else metres.source,
         DEPTH_LIMITS: "none" if metres is None else metres.limits_in_force(limits),
         SUBSCRIBED: ", ".join(sorted(listened)) or "none",

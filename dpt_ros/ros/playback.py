@@ -20,6 +20,8 @@ _DRAIN_S = 15.0
 _SILENT_S = 3.0
 """How long a node that has finished with a picture may take until its depth arrives."""
 _WATCH_S = 1.0
+_INFO_S = 5.0
+"""How long the node, which reports every second, may take to say that it has a camera_info."""
 
 
 @dataclass
@@ -180,6 +182,8 @@ def play_in_real_time(
 ) -> Generator[PlayedMessage, None, None]:
     """Publish pictures when they are due, whether the node has time or not.
 
+    The recording's clock starts once the node has its first camera_info.
+
     Args:
         peer: not yet listening.
         messages: what to play.
@@ -196,6 +200,8 @@ def play_in_real_time(
     with peer.listening(playing.finished), contextlib.ExitStack() as stack:
         for played in messages:
             if timeline is None:
+                if not played.is_image:
+                    _give_first_info(peer, played, check)
                 timeline = _Timeline(played.due_ns, rate)
                 stack.enter_context(_ticking(peer, timeline))
             _sleep_until(timeline.wall_s(played.due_ns))
@@ -211,6 +217,18 @@ def play_in_real_time(
                 log.published += 1
                 yield played
         _drain(peer, check)
+
+
+def _give_first_info(peer: ReplayPeer, info: PlayedMessage, check: Callable[[], None]) -> None:
+    """Publish a camera_info until the node says that it came, lest the first picture overtake it.
+
+    A robot's camera has published its own for long. A node that says nothing goes without.
+    """
+    deadline = time.monotonic() + _INFO_S
+    while not peer.node_has_info() and time.monotonic() < deadline:
+        check()
+        peer.publish(info)
+        time.sleep(0.2)
 
 
 class _Playing:

@@ -17,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from dpt_ros.messages.depth_image import image_to_float
 from dpt_ros.ros.camera_recording import PlayedMessage
+from dpt_ros.ros.diagnostics import CAMERA_INFO, RECEIVED
 from dpt_ros.ros.latest_camera import NO_INFO
 from dpt_ros.ros.node_peer import NodePeer
 from dpt_ros.ros.node_reports import camera_report, frame_counts, network_report
@@ -214,6 +215,10 @@ class ReplayPeer(NodePeer):
     def camera_report(self) -> dict[str, str]:
         """The newest diagnostics about the camera."""
         return camera_report(self.diagnostics)
+
+    def node_has_info(self) -> bool:
+        """Whether the node has said that a camera_info has come."""
+        return self.camera_report().get(CAMERA_INFO) == RECEIVED
 
     def network_report(self) -> dict[str, str]:
         """The newest diagnostics about the network."""
