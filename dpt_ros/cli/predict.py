@@ -54,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
     add_model_options(parser)
     add_source_options(parser)
     parser.add_argument(
-        "--calibration", help="calibration.yaml that makes this model's depth metric"
+        "--calibration", help="calibration.yaml that makes this model's depth metric, or bundled"
     )
     parser.add_argument(
         "--force", action="store_true", help="replace the results of an earlier run in --out"

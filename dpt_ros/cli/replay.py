@@ -60,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("bag", help="rosbag2 folder, .mcap or .db3")
     parser.add_argument("--out", default="replay", help="output folder (default: %(default)s)")
     add_model_options(parser)
-    parser.add_argument("--calibration", default="", help="calibration.yaml for metres")
+    parser.add_argument("--calibration", default="", help="calibration.yaml for metres, or bundled")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--lockstep", action="store_true", help="every picture waits for its depth")
     how.add_argument(

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from dpt_ros.config import Setting, list_settings
+from dpt_ros.config import Setting, limit_text, list_settings
 from dpt_ros.ros.settings import NodeSettings
 
 _HEAD = """\
@@ -102,7 +102,7 @@ def reference_page() -> str:
 
 def _row(item: Setting) -> str:
     limits = [item.minimum, item.maximum]
-    allowed = " to ".join("" if limit is None else f"{limit:g}" for limit in limits).strip()
+    allowed = " to ".join("" if limit is None else limit_text(limit) for limit in limits).strip()
     if item.choices:
         allowed = ", ".join(f"`{choice}`" for choice in item.choices)
     text = item.help + (" *fixed*" if item.fixed else "")
