@@ -35,6 +35,7 @@ FIRST_WAIT_S = 1.0
 TIMEOUT_S = 30.0
 """How long the server may be silent."""
 
+_REDIRECTS = (301, 302, 303, 307, 308)
 _WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
 
 
@@ -74,6 +75,11 @@ def download(url: str, part: Path, progress: Progress | None = None) -> bool:
             most = max(most, size)
             if failures >= ATTEMPTS:
                 remedy = "check the network, or name a copy of the file with --from"
+                if _read_record(part, url).get("resumes") is False:
+                    remedy = (
+                        "this server cannot send the rest alone, so that every attempt begins "
+                        "anew: name another mirror or a copy of the file with --from"
+                    )
                 if size:
                     remedy = f"the first {size / 1e6:.1f} MB are kept: run the same command again"
                 raise CheckpointError(f"{url}: {error}; {remedy}") from error
@@ -83,8 +89,12 @@ def download(url: str, part: Path, progress: Progress | None = None) -> bool:
 
 
 def kept_bytes(url: str, part: Path) -> int:
-    """How many bytes of `part` are of the file at `url`, so that a later call goes on with them."""
-    return _size(part) if _read_record(part, url) else 0
+    """How many bytes of `part` are of the file at `url`, so that a later call goes on with them.
+
+    None where the server was asked for the rest alone, and sent the same file from its beginning.
+    """
+    record = _read_record(part, url)
+    return _size(part) if record.get("resumes", bool(record)) else 0
 
 
 def discard(part: Path) -> None:
@@ -124,7 +134,7 @@ def _attempt(url: str, part: Path, progress: Progress | None) -> None:
     record = _read_record(part, url)
     have = kept_bytes(url, part)
     total = record.get("size")
-    if have and have == total:
+    if total and _size(part) == total:
         return
     with _open(url, part, have, record) as response:
         if response is None:
@@ -132,7 +142,9 @@ def _attempt(url: str, part: Path, progress: Progress | None) -> None:
         _refuse_web_page(url, response)
         start, total = _position(response, have, record, part)
         if start == 0:
-            _start_record(part, url, total, response)
+            is_same = record.get("version") == _version(response)
+            resumes = record.get("resumes", True) and not (have and is_same)
+            _start_record(part, url, total, response, resumes=resumes)
         if total is not None:
             check_space(part.parent, total - start)
         end = _receive(response, part, start, total, progress)
@@ -161,6 +173,8 @@ def _open(
                     return
                 discard(part)
                 raise _InterruptedError("the file on the server changed") from error
+            if error.code in _REDIRECTS:
+                raise _not_followed(url, error.headers.get("Location", "")) from error
             message = f"the server answered {error.code} {error.reason}"
             if error.code in _WORTH_ANOTHER_TRY:
                 raise _InterruptedError(message) from error
@@ -194,12 +208,20 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         address = urllib.parse.urlsplit(newurl)
         if address.scheme not in ("http", "https") or "@" in address.netloc:
             fp.close()
-            raise CheckpointError(
-                f"{req.full_url}: the server sends on to {address.scheme}://{address.hostname}; "
-                "expected an http or https address without a user name: check the address, or name "
-                "a copy of the file with --from"
-            )
+            raise _not_followed(req.full_url, newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _not_followed(url: str, target: str) -> CheckpointError:
+    """Say where a server sends on to, and why that is not gone to; no user name in it is shown."""
+    address = urllib.parse.urlsplit(target)
+    where = f"to {address.scheme}://{address.hostname or ''}"
+    if not target or (address.scheme in ("", "http", "https") and "@" not in address.netloc):
+        where = "in a circle" if target else "and does not say where to"
+    return CheckpointError(
+        f"{url}: the server sends on {where}; expected an http or https address without a user "
+        "name: check the address, or name a copy of the file with --from"
+    )
 
 
 def _opener() -> urllib.request.OpenerDirector:
@@ -276,11 +298,11 @@ def _version(response: http.client.HTTPResponse) -> str | None:
 
 
 def _start_record(
-    part: Path, url: str, total: int | None, response: http.client.HTTPResponse
+    part: Path, url: str, total: int | None, response: http.client.HTTPResponse, *, resumes: bool
 ) -> None:
     try:
         part.write_bytes(b"")
-        record = {"url": url, "size": total, "version": _version(response)}
+        record = {"url": url, "size": total, "version": _version(response), "resumes": resumes}
         record_path(part).write_text(json.dumps(record), encoding="utf-8")
     except OSError as error:
         raise write_error(part, error) from error

@@ -81,7 +81,10 @@ def test_folder_without_locks(site: Site, folder: Path, monkeypatch: pytest.Monk
         pull(make_card(site.url))
 
 
-@pytest.mark.parametrize("location", ["ftp://127.0.0.1:9/net.pt", "http://me:secret@127.0.0.1:9/"])
+@pytest.mark.parametrize(
+    "location",
+    ["ftp://127.0.0.1:9/net.pt", "http://me:secret@127.0.0.1:9/", "file://127.0.0.1/etc/net.pt"],
+)
 def test_redirect_elsewhere_than_to_http(site: Site, folder: Path, location: str) -> None:
     site.location = location
     scheme = location.partition(":")[0]
@@ -89,6 +92,15 @@ def test_redirect_elsewhere_than_to_http(site: Site, folder: Path, location: str
     with pytest.raises(CheckpointError, match=expected) as caught:
         pull(make_card(site.url))
     assert "secret" not in str(caught.value)
+
+
+def test_redirect_in_a_circle(site: Site, folder: Path) -> None:
+    site.location = f"{site.url}/again/{NAME}"
+    with pytest.raises(
+        CheckpointError, match=r"net\.pt: the server sends on in a circle; "
+    ) as caught:
+        pull(make_card(site.url))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("length", ["3000000, 3000000", "many", "-3"])

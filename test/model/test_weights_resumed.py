@@ -79,10 +79,22 @@ def test_a_server_that_ignores_range_sends_all(site: Site, folder: Path) -> None
 def test_a_server_that_never_gets_further_is_given_up(site: Site, folder: Path) -> None:
     site.obeys_range = False
     site.cut_after, site.cuts_always = HALF, True
-    with pytest.raises(CheckpointError, match=r"cut after 1500000 of 3000000 bytes"):
+    told = r"cut after 1500000 of 3000000 bytes; this server cannot send the rest alone, .*--from"
+    with pytest.raises(CheckpointError, match=told) as caught:
         pull(make_card(site.url))
+    assert "are kept" not in str(caught.value)
+    assert kept_of_pull(make_card(site.url)) == 0
     assert len(site.requests) == download_module.ATTEMPTS
     assert not (folder / NAME).exists()
+
+
+def test_a_server_that_ignored_range_is_not_asked_for_it_again(site: Site, folder: Path) -> None:
+    part = begin(site, folder)
+    site.requests.clear()
+    site.obeys_range, site.cut_after = False, HALF
+    assert pull(make_card(site.url)).read_bytes() == CONTENT
+    assert [wanted for _, wanted in site.requests] == [f"bytes={HALF}-", None]
+    assert not record_path(part).exists()
 
 
 @pytest.mark.parametrize("obeys_if_range", [True, False])
