@@ -19,7 +19,8 @@ from dpt_ros.training.fit import FitResult, fit_dataset
 from dpt_ros.training.fit_pairs import find_view
 from dpt_ros.training.fit_settings import FitSettings
 from dpt_ros.training.monitor import shown
-from dpt_ros.training.split import Split, sources_of
+from dpt_ros.training.same_recording import sources_of
+from dpt_ros.training.split import Split
 
 _log = logging.getLogger(__name__)
 

@@ -31,9 +31,10 @@ from dpt_ros.training.objective import Objective, check_terms, resolve_loss
 from dpt_ros.training.processes import make_accelerator, require_agreement
 from dpt_ros.training.refit import fit_again
 from dpt_ros.training.report import example_pictures, make_report
+from dpt_ros.training.same_recording import sources_of
 from dpt_ros.training.samples import StepSampler, TrainingSamples, common_crop
 from dpt_ros.training.settings import LossSettings, TrainSettings
-from dpt_ros.training.split import Split, sources_of, split_sources
+from dpt_ros.training.split import Split, split_sources
 from dpt_ros.training.start import Start, load_start, metric_card, start_metres
 from dpt_ros.training.state import Progress, RunFolder, TrainingError, write_json
 from dpt_ros.training.told_once import device_told_once

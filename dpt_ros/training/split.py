@@ -12,6 +12,7 @@ import numpy as np
 
 from dpt_ros.bags.dataset import Dataset
 from dpt_ros.config import ConfigError
+from dpt_ros.training.same_recording import same_recordings, sources_of
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def split_sources(
 
     Raises:
         ConfigError: a share out of range, no name at all, an unknown source (those there are,
-            are listed), the same source on both sides, or nothing left to learn from.
+            are listed), the same recording on both sides, or nothing left to learn from.
         DatasetError: a folder that holds no data set.
     """
     if not _names(validation):
@@ -51,11 +52,12 @@ def split_sources(
         split = _split_share(datasets, float(validation), seed, option)
     elif folder := folder_named(validation, datasets):
         split = Split(list(datasets), [Dataset(folder)])
+        _refuse_shared(split, option)
     else:
         split = _split_named(datasets, validation, option)
+        _refuse_shared(split, option)
     if not sum(len(dataset) for dataset in split.training):
         raise ConfigError("there are no samples to learn from; name another data set")
-    _refuse_shared(split, option)
     if split.why_no_validation:
         _log.warning("nothing is held out: %s", split.why_no_validation)
     return split
@@ -73,38 +75,21 @@ def folder_named(validation: str, datasets: Sequence[Dataset]) -> Path | None:
 
 
 def _refuse_shared(split: Split, option: str) -> None:
-    """Refuse a source on both sides: of the same folder, recording or rendered scene."""
-    training = {
-        home for data in split.training for each in sources_of(data) for home in _homes(data, each)
-    }
-    both = {
-        name
-        for data in split.validation
-        for name in sources_of(data)
-        if not training.isdisjoint(_homes(data, name))
-    }
+    """Refuse a recording or rendered scene on both sides, under whatever names."""
+    sides = [*split.training, *split.validation]
+    both: dict[str, str] = {}
+    for group in same_recordings(sides):
+        learned = [name for which, name in group if which < len(split.training)]
+        held_out = [name for which, name in group if which >= len(split.training)]
+        if learned:
+            both |= {name: f"{name} (as {learned[0]})" for name in held_out}
+            both |= {name: name for name in held_out if name in learned}
     if both:
+        listed = ", ".join(both[name] for name in sorted(both)[:5])
         raise ConfigError(
-            f"both learned from and held out: {', '.join(sorted(both)[:5])}; name each data set "
-            f"once, and with --{option} one that shares no recording with them"
+            f"both learned from and held out: {listed}; name each data set once, and with "
+            f"--{option} one that shares no recording with them"
         )
-
-
-def _homes(dataset: Dataset, name: str) -> set[tuple[str, str]]:
-    """By what a source is known to be the same as another: any of these."""
-    info = dataset.sources[name]
-    homes = {_folder_home(dataset, name)}
-    if Path(path := str(info.get("path", ""))).is_absolute():
-        homes.add((path, name))
-    if recording := str(info.get("storage_sha256", "")):
-        homes.add((recording, ""))
-    if dataset.options.get("kind") == "synthetic":
-        homes.add(("synthetic", name))  # which says split, seed, number and kind
-    return homes
-
-
-def _folder_home(dataset: Dataset, name: str) -> tuple[str, str]:
-    return (str(dataset.folder.resolve()), name)
 
 
 def _split_share(datasets: Sequence[Dataset], share: float, seed: int, option: str) -> Split:
@@ -112,11 +97,14 @@ def _split_share(datasets: Sequence[Dataset], share: float, seed: int, option: s
         raise ConfigError(f"{option}: got {share:g}, expected a share from 0 to below 1")
     if share == 0.0:
         return Split(list(datasets), why_no_validation=f"--{option} 0 asks for it")
-    every = _alike(datasets)
+    _refuse_twice(datasets)
+    every = same_recordings(datasets)
     if len(every) < 2:
+        is_single = sum(map(len, every)) < 2
         reason = (
-            "there is a single source, and its pictures are too alike to judge by; name another "
-            f"data set with --{option} FOLDER"
+            f"{'there is a single source' if is_single else 'all sources are of one recording'}, "
+            "and its pictures are too alike to judge by; name another data set with "
+            f"--{option} FOLDER"
         )
         return Split(list(datasets), why_no_validation=reason)
     count = min(len(every) - 1, max(1, round(share * len(every))))
@@ -125,20 +113,11 @@ def _split_share(datasets: Sequence[Dataset], share: float, seed: int, option: s
     return _divide(datasets, held_out)
 
 
-def _alike(datasets: Sequence[Dataset]) -> list[list[tuple[int, str]]]:
-    """Sources (data set, name) in groups that a split keeps together: of one recording or scene."""
-    groups: list[list[tuple[int, str]]] = []
-    known: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    for which, data in enumerate(datasets):
-        for name in sources_of(data):
-            # A data set that is named twice is no second recording: that is refused.
-            homes = _homes(data, name) - {_folder_home(data, name)}
-            group = next((known[home] for home in homes if home in known), None)
-            if group is None:
-                groups.append(group := [])
-            group.append((which, name))
-            known.update(dict.fromkeys(homes, group))
-    return groups
+def _refuse_twice(datasets: Sequence[Dataset]) -> None:
+    folders = [dataset.folder.resolve() for dataset in datasets]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise ConfigError(f"{folder} is named twice: name each data set once")
 
 
 def _split_named(datasets: Sequence[Dataset], names: str, option: str) -> Split:
@@ -162,11 +141,6 @@ def _divide(datasets: Sequence[Dataset], held_out: set[tuple[int, str]]) -> Spli
         training += [dataset.select(kept)] if kept else []
         validation += [dataset.select(out)] if out else []
     return Split(training, validation)
-
-
-def sources_of(dataset: Dataset) -> list[str]:
-    """The sources that have samples, in order."""
-    return sorted({record.source for record in dataset.records})
 
 
 def evenly_chosen(datasets: Sequence[Dataset], samples: int) -> list[tuple[int, int]]:

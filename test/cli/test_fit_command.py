@@ -208,7 +208,7 @@ def test_a_folder_named_like_a_source_is_not_taken_for_it(
     with DatasetWriter(tmp_path / "b", dense=True, options={}) as writer:
         for sample in Dataset(folder):
             name = sample_id("other", sample.stamp_ns)
-            writer.add(dataclasses.replace(sample, id=name, source="other"))
+            writer.add(dataclasses.replace(sample, id=name, source="other", rgb=255 - sample.rgb))
         writer.finish_source("other", {})
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "c.json"

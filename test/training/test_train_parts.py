@@ -16,9 +16,10 @@ from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.model import create_model
 from dpt_ros.training.compare import average_fit
 from dpt_ros.training.objective import Objective, resolve_loss
+from dpt_ros.training.same_recording import sources_of
 from dpt_ros.training.samples import TrainingBatch
 from dpt_ros.training.settings import LossSettings, TrainSettings
-from dpt_ros.training.split import evenly_chosen, sources_of, split_sources
+from dpt_ros.training.split import evenly_chosen, split_sources
 from dpt_ros.training.stages import choose_parameters, learning_rate_share, parameter_groups
 
 
@@ -118,7 +119,7 @@ def test_a_split_takes_whole_sources(dense_dataset):
 def test_named_sources_and_a_folder_are_held_out(dense_dataset, tmp_path, write_dataset):
     split = split_sources([dense_dataset], "c, a", seed=0)
     assert [sources_of(data) for data in split.validation] == [["a", "c"]]
-    other = Dataset(write_dataset(tmp_path / "other", ("a", "b")))
+    other = Dataset(write_dataset(tmp_path / "other", ("x", "y")))
     split = split_sources([dense_dataset], str(other.folder), seed=0)
     assert (len(split.training[0]), len(split.validation[0])) == (12, 8)
     with pytest.raises(ConfigError, match="'d' is no source.*a, b, c"):
@@ -152,7 +153,7 @@ def test_a_recording_or_a_scene_on_both_sides_is_refused(
     for number, name in enumerate(names):
         folder = tmp_path / str(number)
         with DatasetWriter(folder, dense=True, options=options) as writer:
-            sample = dense_dataset[0]
+            sample = dataclasses.replace(dense_dataset[0], rgb=dense_dataset[0].rgb // 2 + number)
             writer.add(dataclasses.replace(sample, id=sample_id(name, 0), source=name, stamp_ns=0))
             path = info["path"] + str(number) if info["path"][0] == "/" else info["path"]
             writer.finish_source(name, {**info, "path": path})
@@ -187,18 +188,80 @@ def test_recordings_named_like_numbers_are_held_out_by_name(tmp_path, write_data
 def test_nothing_is_both_learned_from_and_held_out(dense_dataset):
     with pytest.raises(ConfigError, match="learned from and held out: a, b, c"):
         split_sources([dense_dataset], str(dense_dataset.folder), seed=0)
-    with pytest.raises(ConfigError, match="learned from and held out"):
+    with pytest.raises(ConfigError, match="world is named twice: name each data set once"):
         split_sources([dense_dataset, dense_dataset], "0.5", seed=0)
 
 
 def test_one_recording_in_two_data_sets_is_not_divided(tmp_path, write_dataset):
-    for name in "xy":
-        manifest = write_dataset(tmp_path / name, ("a", "b"), 1) / "manifest.json"
+    for name, width in (("x", 32), ("y", 48)):  # the pictures are other ones
+        folder = write_dataset(tmp_path / name, ("a", "b"), 1, (32, width))
+        manifest = folder / "manifest.json"
         told = json.loads(manifest.read_text())
         told["sources"]["a"]["path"] = "/bags/a"
         manifest.write_text(json.dumps(told))
     with pytest.raises(ConfigError, match="learned from and held out: a;"):
         split_sources([Dataset(tmp_path / "x")], str(tmp_path / "y"), seed=0)
+
+
+def part_of(dataset, folder, source, name, numbers, offset_ns=0):
+    """Some samples of a source written anew, as from a recording that was cut or converted."""
+    samples = [sample for sample in dataset if sample.source == source]
+    with DatasetWriter(folder, dense=True, options={"kind": "bags"}) as writer:
+        for number in numbers:
+            stamp_ns = samples[number].stamp_ns + offset_ns
+            new = {"id": sample_id(name, stamp_ns), "source": name, "stamp_ns": stamp_ns}
+            writer.add(dataclasses.replace(samples[number], **new))
+        writer.finish_source(name, {"storage_sha256": name, "path": f"/bags/{name}"})
+    return Dataset(folder)
+
+
+@pytest.mark.parametrize(("numbers", "offset_ns"), [(range(5), 0), (range(3, 8), -3), ((6,), 9)])
+def test_a_recording_that_was_cut_is_known_by_its_pictures(
+    tmp_path, write_dataset, numbers, offset_ns
+):
+    """Nothing else tells: it has another name, path and hash, and may have other stamps."""
+    drives = Dataset(write_dataset(tmp_path / "drives", ("bag", "other"), 8))
+    cut = part_of(drives, tmp_path / "cut", "bag", "od", numbers, offset_ns)
+    with pytest.raises(ConfigError, match=r"both learned from and held out: od \(as bag\);"):
+        split_sources([drives], str(cut.folder), seed=0)
+    assert split_sources([drives.select(["other"])], str(cut.folder), seed=0).validation
+    for seed in range(4):
+        split = split_sources([drives, cut], "0.5", seed=seed)
+        sides = [
+            {name for data in side for name in sources_of(data)}
+            for side in (split.training, split.validation)
+        ]
+        assert sorted(sides, key=len) == [{"other"}, {"bag", "od"}]
+
+
+def test_parts_of_one_recording_stay_together_by_way_of_the_whole(tmp_path, write_dataset):
+    drives = Dataset(write_dataset(tmp_path / "drives", ("whole",), 8))
+    parts = [
+        part_of(drives, tmp_path / name, "whole", name, numbers)
+        for name, numbers in (("begin", range(4)), ("end", range(4, 8)))
+    ]
+    split = split_sources([*parts, drives], "0.5", seed=0)
+    assert not split.validation
+    assert split.why_no_validation.startswith("all sources are of one recording, and")
+
+
+def test_pictures_of_a_lens_cap_join_no_recordings(tmp_path, dense_dataset):
+    """Nor does the place where every simulated drive begins."""
+    with DatasetWriter(tmp_path / "capped", dense=True, options={}) as writer:
+        for sample in dense_dataset:
+            is_capped = sample.stamp_ns < 2
+            rgb = np.zeros_like(sample.rgb) if is_capped else sample.rgb
+            writer.add(dataclasses.replace(sample, rgb=rgb))
+        for source in "abc":
+            writer.finish_source(source, {})
+    split = split_sources([Dataset(tmp_path / "capped")], "b", seed=0)
+    assert [sources_of(data) for data in split.validation] == [["b"]]
+
+
+def test_a_picture_that_is_missing_is_told_when_it_is_read(tmp_path, write_dataset):
+    dataset = Dataset(write_dataset(tmp_path / "data", ("a", "b")))
+    (dataset.folder / dataset.records[0].image).unlink()
+    assert split_sources([dataset], "b", seed=0).validation
 
 
 def test_a_single_source_holds_nothing_out_and_says_so(tmp_path, write_dataset):

@@ -48,15 +48,17 @@ def written(start):
 
 def writer_of(start):
     predictor = DepthPredictor(start.model, start.card, device="cpu", precision="float32")
-    pictures = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 255, (18, 32, 32, 3), dtype=np.uint8)
     said = predictor.predict(pictures)
     scale = 0.9 / float(said.max() - said.min())
     shift = 0.1 - scale * float(said.min())
 
-    def write(folder, sources, factor=1.0, camera=CAMERA):
-        """`factor` is what every depth is longer by."""
+    def write(folder, sources, part=0, factor=1.0, camera=CAMERA):
+        """Of six pictures, others in each part; `factor` is what every depth is longer by."""
+        chosen = slice(6 * part, 6 * part + 6)
         with DatasetWriter(folder, dense=True, options={}) as writer:
-            for index, (rgb, inverse_depth) in enumerate(zip(pictures, said, strict=True)):
+            pairs = zip(pictures[chosen], said[chosen], strict=True)
+            for index, (rgb, inverse_depth) in enumerate(pairs):
                 source = sources[index % len(sources)]
                 depth_m = factor / (scale * inverse_depth + shift)
                 name = sample_id(source, index)
@@ -90,8 +92,10 @@ def test_it_finds_the_scale_and_shift_there_are(tmp_path, start, written):
 def test_another_data_set_that_was_held_out_judges_it(tmp_path, start, written):
     """Where every depth is a quarter longer, each is said to be a fifth too short."""
     write, scale, shift = written
-    datasets = [write(tmp_path / name, ("s0", "s1")) for name in ("one", "two")]
-    write(tmp_path / "other", ("s7",), factor=1.25)
+    datasets = [
+        write(tmp_path / name, ("s0", "s1"), part) for part, name in ((0, "one"), (1, "two"))
+    ]
+    write(tmp_path / "other", ("s7",), 2, factor=1.25)
     made = fitted(start, tmp_path, datasets, str(tmp_path / "other"))
     for name in ("one", "two"):
         assert (made[name]["scale"], made[name]["shift"]) == pytest.approx((scale, shift), rel=1e-3)
@@ -108,7 +112,7 @@ def test_pictures_of_another_camera_do_not_judge_it_and_it_is_fitted_all_the_sam
     write, scale, _ = written
     data = write(tmp_path / "data", ("s0", "s1"))
     other = dataclasses.replace(CAMERA, fx_px=50.0, fy_px=50.0)
-    write(tmp_path / "other", ("s7",), camera=other)
+    write(tmp_path / "other", ("s7",), 1, camera=other)
     made = fitted(start, tmp_path, [data], str(tmp_path / "other"))["data"]
     assert made["scale"] == pytest.approx(scale, rel=1e-3)
     assert made["held_out_abs_rel"] is None
@@ -121,7 +125,7 @@ def test_pictures_of_another_camera_do_not_judge_it_and_it_is_fitted_all_the_sam
 def test_a_data_set_of_which_nothing_is_held_out_says_so(tmp_path, start, written):
     """A source of one data set that is learned from does not judge the other's fit."""
     write, _, _ = written
-    datasets = [write(tmp_path / "one", ("a", "b")), write(tmp_path / "two", ("c", "d"))]
+    datasets = [write(tmp_path / "one", ("a", "b")), write(tmp_path / "two", ("c", "d"), 1)]
     made = fitted(start, tmp_path, datasets, "b")
     assert made["one"]["held_out_abs_rel"] == pytest.approx(0.0, abs=1e-3)
     assert made["two"]["held_out_abs_rel"] is None
@@ -134,7 +138,7 @@ def test_a_folder_named_like_a_source_is_not_taken_for_it(
 ):
     write, scale, _ = written
     data = write(tmp_path / "data", ("s0", "s1"))
-    write(tmp_path / "s1", ("s7",))
+    write(tmp_path / "s1", ("s7",), 1)
     monkeypatch.chdir(tmp_path)
     made = fitted(start, tmp_path, [data], held_out)["data"]
     assert made["scale"] == pytest.approx(scale, rel=1e-3)
