@@ -92,6 +92,19 @@ def _check_same(source: ForeignSource, info: Any) -> None:
     refuse_other_options(source.name, info, source.options)
 
 
+def _refuse_same_names(sources: list[ForeignSource]) -> None:
+    """A source's name keeps of a folder's the letters A to Z, digits, '.', '_' and '-'."""
+    first: dict[str, ForeignSource] = {}
+    for source in sources:
+        other = first.setdefault(source.name, source)
+        if other is not source:
+            raise ValueError(
+                f"{other.path} and {source.path} both become the source {source.name!r}, whose "
+                "name keeps letters A to Z, digits, '.', '_' and '-' of the folder's: rename one "
+                "of them"
+            )
+
+
 def _kitti(options: argparse.Namespace) -> tuple[list[ForeignSource], dict[str, Any]]:
     from dpt_ros.bags.importers.kitti import find_kitti
     from dpt_ros.cli.options import read_settings
@@ -126,9 +139,7 @@ def _folders(options: argparse.Namespace) -> tuple[list[ForeignSource], dict[str
         )
         for folder in (Path(text).expanduser() for text in options.folder)
     ]
-    names = [source.name for source in sources]
-    if len(set(names)) < len(names):
-        raise ValueError(f"got folders of the same name ({', '.join(names)}): rename one of them")
+    _refuse_same_names(sources)
     made_with = {
         "kind": "folder",
         "depth_scale_m": options.depth_scale,

@@ -218,7 +218,8 @@ def test_names_that_are_stamps_are_kept(tmp_path):
 
 def test_what_does_not_fit_in_a_folder_is_counted(tmp_path):
     folder = tmp_path / "room"
-    write_folder(folder, ["a", "b", "c", "d", "e"])
+    write_folder(folder, ["a", "b", "c", "d", "e", "f"])
+    (folder / "images/f.png").write_bytes(b"no picture")
     (folder / "depth/a.png").unlink()
     cv2.imwrite(str(folder / "depth/b.png"), np.zeros((20, 60), np.uint8))
     cv2.imwrite(str(folder / "depth/c.png"), np.ones((10, 30), np.uint16))
@@ -226,19 +227,42 @@ def test_what_does_not_fit_in_a_folder_is_counted(tmp_path):
     dataset, info = imported(find_folder(folder, CAMERA, 0.001), tmp_path / "set")
     assert len(dataset) == 1
     assert sorted(info["rejected"].items()) == [
+        ("depth that is no 16-bit image of one channel", 1),
         ("fewer than 50 known depths", 1),
-        ("file that is no picture, or depth that is not 16-bit", 1),
+        ("picture that cannot be decoded", 1),
         ("picture without a depth image", 1),
         ("sizes that do not fit", 1),
     ]
     assert "depth 30x10, camera 60x20" in info["examples"]["sizes that do not fit"]
-    for name in "abcde":
+    assert info["examples"]["depth that is no 16-bit image of one channel"] == "b.png"
+    assert info["examples"]["picture that cannot be decoded"] == "f.png"
+    for name in "abcdef":
         (folder / f"depth/{name}.png").unlink(missing_ok=True)
     write_folder(folder, ["z"])
     (folder / "images/z.png").unlink()
     source = find_folder(folder, CAMERA, 0.001)
-    with pytest.raises(ForeignDataError, match="no sample: 5 x picture without a depth image"):
+    with pytest.raises(ForeignDataError, match="no sample: 6 x picture without a depth image"):
         imported(source, tmp_path / "none")
+
+
+def test_two_files_of_one_name_are_left_out_and_told(tmp_path):
+    """Which of them is meant, nothing says; what the others are called stays their stamps."""
+    folder = tmp_path / "room"
+    write_folder(folder, ["10", "20", "30"])
+    write_picture(folder / "images/20.jpg")
+    cv2.imwrite(str(folder / "depth/30.tif"), np.full((20, 60), 9000, np.uint16))
+    source = find_folder(folder, CAMERA, 0.001)
+    dataset, info = imported(source, tmp_path / "set")
+    assert [record.stamp_ns for record in dataset.records] == [10]
+    assert (source.total, info["scans"]) == (4, 4)
+    assert info["rejected"] == {
+        "several pictures of one name": 2,
+        "several depth images of one name": 1,
+    }
+    assert info["examples"] == {
+        "several pictures of one name": "20.jpg, 20.png",
+        "several depth images of one name": "30.png, 30.tif",
+    }
 
 
 def test_a_folder_that_is_none(tmp_path):

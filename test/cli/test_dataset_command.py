@@ -274,6 +274,24 @@ def test_what_does_not_go_with_an_import_is_refused(tmp_path, monkeypatch, capsy
     assert not (tmp_path / "out").exists()
 
 
+def test_folders_that_become_one_source_are_both_named(tmp_path, capsys):
+    """Letters of other scripts are not in a source's name."""
+    for name in ("küche", "k啊che"):
+        for kind in ("images", "depth"):
+            (tmp_path / name / kind).mkdir(parents=True)
+            cv2.imwrite(str(tmp_path / name / kind / "0.png"), np.zeros((12, 16), np.uint16))
+    camera = tmp_path / "camera.yaml"
+    camera.write_text(
+        "image_width: 16\nimage_height: 12\n"
+        "camera_matrix: {data: [20, 0, 7.5, 0, 20, 5.5, 0, 0, 1]}\n"
+    )
+    words = ["dataset", "import", "--folder", f"{tmp_path}/küche", f"{tmp_path}/k啊che"]
+    words += ["--depth-scale", "0.001", "--camera", str(camera), "--out", str(tmp_path / "out")]
+    assert main(words) == 1
+    told = f"{tmp_path}/küche and {tmp_path}/k啊che both become the source 'k_che'"
+    assert told in capsys.readouterr().err
+
+
 def test_a_picture_is_taken_as_the_sensor_saw_it(tmp_path):
     """Depth knows nothing of the orientation that a JPEG notes; here: upside down."""
     pixels = np.zeros((16, 16, 3), np.uint8)

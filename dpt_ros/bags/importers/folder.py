@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -44,23 +44,28 @@ def find_folder(
     folder = Path(folder)
     if not (np.isfinite(depth_scale_m) and depth_scale_m > 0.0):
         raise ForeignDataError(f"got the depth scale {depth_scale_m}, expected metres above 0")
-    depths = {path.stem: path for path in _files(folder / depth, _DEPTHS)[0]}
-    pictures, no_files = _files(folder / images, _PICTURES)
+    depths = _by_stem(_files(folder / depth, _DEPTHS)[0])
+    files, no_files = _files(folder / images, _PICTURES)
+    pictures = _by_stem(files)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).lstrip(".-") or "folder"
-    stamps = _stamps([picture.stem for picture in pictures])
+    stamps = _stamps(list(pictures))
 
     def read(tally: Tally) -> Iterator[Sample]:
         tally.calibration = {"camera": asdict(camera), "depth_scale_m": depth_scale_m}
         for path in no_files:
             tally.reject("folder, or link to nothing, with a picture's name", path.name)
-        for picture, stamp_ns in zip(pictures, stamps, strict=True):
-            tally.scans_read += 1
-            if picture.stem not in depths:
-                tally.reject("picture without a depth image", picture.name)
+        for (stem, same), stamp_ns in zip(pictures.items(), stamps, strict=True):
+            tally.scans_read += len(same)
+            pair = _only_pair(same, depths.get(stem, []), tally)
+            if pair is None:
                 continue
-            rgb, depth_m = read_rgb(picture), _read_depth(depths[picture.stem], depth_scale_m)
-            if rgb is None or depth_m is None:
-                tally.reject("file that is no picture, or depth that is not 16-bit", picture.name)
+            picture, of_depth = pair
+            rgb, depth_m = read_rgb(picture), _read_depth(of_depth, depth_scale_m)
+            if rgb is None:
+                tally.reject("picture that cannot be decoded", picture.name)
+                continue
+            if depth_m is None:
+                tally.reject("depth that is no 16-bit image of one channel", of_depth.name)
                 continue
             if rgb.shape[:2] != depth_m.shape or depth_m.shape != (camera.height, camera.width):
                 tally.reject(
@@ -75,7 +80,30 @@ def find_folder(
             yield Sample(sample_id(name, stamp_ns), name, stamp_ns, rgb, depth_m, camera)
 
     options = {"images": images, "depth": depth, "camera": asdict(camera)}
-    return ForeignSource(name, folder, len(pictures), read, options)
+    return ForeignSource(name, folder, len(files), read, options)
+
+
+def _by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Files by their names without the endings; more than one of a name is for `_only_pair`."""
+    named: dict[str, list[Path]] = {}
+    for path in paths:
+        named.setdefault(path.stem, []).append(path)
+    return named
+
+
+def _only_pair(pictures: list[Path], depths: list[Path], tally: Tally) -> tuple[Path, Path] | None:
+    """The picture and the depth image of one name; None, counted, where there are not just two."""
+    listed = ", ".join(path.name for path in pictures)
+    if len(pictures) > 1:
+        for _ in pictures:
+            tally.reject("several pictures of one name", listed)
+    elif not depths:
+        tally.reject("picture without a depth image", listed)
+    elif len(depths) > 1:
+        tally.reject("several depth images of one name", ", ".join(path.name for path in depths))
+    else:
+        return pictures[0], depths[0]
+    return None
 
 
 def _stamps(stems: list[str]) -> list[int]:
