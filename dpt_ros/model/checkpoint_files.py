@@ -30,6 +30,8 @@ HUGGING_FACE_FILES = (
 
 # Where training scripts put the state dict, and what wrappers of the network put before its keys.
 _WRAPPER_KEYS = ("model", "state_dict", "model_state_dict")
+_TRAINING_STATE = {"progress", "model", "average", "best", "optimizer"}
+"""Keys of what `dpt-ros train` goes on from."""
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.")
 
 _HOW_TO_SAVE = (
@@ -216,6 +218,12 @@ def _read_torch(path: Path, *, is_zip: bool) -> Any:
 
 def _unwrap(path: Path, content: Any) -> dict[str, Tensor]:
     """The state dict in what a PyTorch file holds."""
+    if isinstance(content, Mapping) and content.keys() >= _TRAINING_STATE:
+        raise CheckpointError(
+            f"{path}: is the state that a training run goes on from, whose last weights are not "
+            f"its result; expected {path.parent.parent / 'model.safetensors'}: a run without one "
+            "is finished by its own `dpt-ros train` command"
+        )
     while isinstance(content, Mapping):
         inner = [content[key] for key in _WRAPPER_KEYS if isinstance(content.get(key), Mapping)]
         if not inner:

@@ -21,7 +21,7 @@ from dpt_ros.inference import DepthPredictor, InferenceError
 from dpt_ros.inference.identity import weights_sha256
 from dpt_ros.model.cards import InputSpec, ModelCard, OutputSpec, list_cards, load_card
 from dpt_ros.model.checkpoints import find_configuration, load_checkpoint, read_card
-from dpt_ros.model.configurations import get_configuration
+from dpt_ros.model.configurations import DPTConfiguration, get_configuration
 from dpt_ros.model.dpt import DPT, create_model
 from dpt_ros.model.weights import check_weights, find_weights
 from dpt_ros.training.compare import average_fit, truth_pixels
@@ -176,9 +176,19 @@ def _random_model(card: ModelCard, seed: int, *, pretrained_backbone: bool) -> D
 
 
 def _card_of_file(path: Path, model_name: str) -> ModelCard:
-    """The file's own card; else the named one, or the one of its structure."""
+    """The file's own card; else the named one, or the one of its structure.
+
+    A card that is named beside the file's own must be of the same network, and says no more.
+    """
     embedded = read_card(path) if path.suffix == ".safetensors" else None
     if embedded is not None:
+        named = load_card(model_name) if model_name else embedded
+        if _network(named) != _network(embedded):
+            raise ConfigError(
+                f"--init {path} has the card of {embedded.name} ({embedded.structure}) inside, "
+                f"--model names another network: {model_name} ({named.structure}); leave --model "
+                "out, or give --init weights of that model"
+            )
         return embedded
     if model_name:
         return load_card(model_name)
@@ -193,6 +203,12 @@ def _card_of_file(path: Path, model_name: str) -> ModelCard:
                 sha256="",
             )
     raise ConfigError(f"{path}: has no card; name its model with --model")
+
+
+def _network(card: ModelCard) -> DPTConfiguration:
+    """What a card is of, apart from where a training starts from."""
+    configuration = get_configuration(card.structure, **card.structure_overrides)
+    return dataclasses.replace(configuration, timm_backbone="")
 
 
 def _overrides(configuration: object, card: ModelCard) -> dict[str, object]:
@@ -211,7 +227,15 @@ def _with_size(card: ModelCard, size: str) -> ModelCard:
     width, height = parse_size(size)
     multiple = card.input.multiple_of
     if width % multiple or height % multiple:
-        multiple = 16  # the patch: enough for the network, and the resize follows the card
+        multiple = _network(
+            card
+        ).patch_size  # enough for the network, and the resize follows the card
+    if width % multiple or height % multiple:
+        nearest = "x".join(str(max(1, round(s / multiple)) * multiple) for s in (width, height))
+        raise ConfigError(
+            f"size: got {size!r}, expected multiples of {multiple}, the network's patch, such as "
+            f"{nearest}"
+        )
     spec: InputSpec = dataclasses.replace(
         card.input, width=width, height=height, multiple_of=multiple
     )

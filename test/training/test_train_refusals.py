@@ -13,8 +13,10 @@ from nano_runs import SETTINGS, run
 from dpt_ros.bags.dataset import Dataset, DatasetWriter
 from dpt_ros.config import ConfigError, build
 from dpt_ros.model.cards import InputSpec
+from dpt_ros.model.checkpoints import CheckpointError, save_checkpoint
 from dpt_ros.training.objective import Objective
 from dpt_ros.training.settings import TrainSettings
+from dpt_ros.training.start import load_start
 from dpt_ros.training.state import RunFolder, TrainingError
 
 pytestmark = pytest.mark.usefixtures("without_report")
@@ -113,6 +115,34 @@ def test_settings_that_cannot_act_are_refused(values, told):
 def test_the_largest_seed_trains(tmp_path, dense_dataset, nano_card):
     settings = dataclasses.replace(SETTINGS, steps=1, seed=2**32 - 1)
     assert run(dense_dataset, nano_card, tmp_path / "run", settings)["progress"]["step"] == 1
+
+
+def test_a_model_named_beside_weights_of_another_network_is_refused(tmp_path, nano_card):
+    """As `--init dpt_tiny --model dpt_large` is; what is of the same network says no more."""
+    start = load_start("scratch", nano_card, "", seed=0)
+    file = tmp_path / "mine.safetensors"
+    save_checkpoint(start.model, file, dataclasses.replace(start.card, name="mine"))
+    with pytest.raises(ConfigError, match=r"card of mine \(dpt_base\) inside, .*: dpt_large"):
+        load_start(str(file), "dpt_large", "", seed=0)
+    assert load_start(str(file), nano_card, "", seed=0).card.name == "mine"
+
+
+def test_the_state_of_a_run_is_not_taken_for_its_result(tmp_path, dense_dataset, nano_card):
+    """Its last weights are not the averaged ones, and it has no card with the run's metres."""
+    run(dense_dataset, nano_card, tmp_path / "run", dataclasses.replace(SETTINGS, steps=2))
+    (state,) = (tmp_path / "run" / "checkpoints").glob("step_*2.pt")
+    expected = re.escape(f"expected {tmp_path / 'run' / 'model.safetensors'}")
+    with pytest.raises(CheckpointError, match=f"is the state .* goes on from, .*; {expected}"):
+        load_start(str(state), nano_card, "", seed=0)
+    assert load_start(str(tmp_path / "run" / "model.safetensors"), "", "", seed=0)
+
+
+def test_a_size_that_is_no_whole_patches_is_told_as_it_was_given(nano_card):
+    told = "size: got '65x64', expected multiples of 16, the network's patch, such as 64x64"
+    with pytest.raises(ConfigError, match=told):
+        load_start("scratch", nano_card, "65x64", seed=0)
+    card = load_start("scratch", nano_card, "80x64", seed=0).card
+    assert (card.input.width, card.input.height, card.input.multiple_of) == (80, 64, 16)
 
 
 @pytest.mark.parametrize("side", ["width", "height"])
