@@ -37,7 +37,7 @@ from dpt_ros.training.fit_quality import (
 )
 from dpt_ros.training.fit_settings import FitSettings
 from dpt_ros.training.fit_summary import summarise
-from dpt_ros.training.split import Split, split_sources
+from dpt_ros.training.split import Split, names_in, split_sources
 
 RANGE_PERCENT = (0.1, 99.9)
 """Percentiles of the true depths fitted on between which the calibration holds.
@@ -148,14 +148,16 @@ def fit_dataset(
 
 
 def used_sources(dataset: Dataset, settings: FitSettings) -> Dataset:
-    """The sources of a data set that the settings ask for.
+    """The sources of a data set that the settings ask for: to fit, or to hold out by name.
 
     Raises:
         DatasetError: sources that there are not.
     """
     if not settings.sources:
         return dataset
-    return dataset.select(name.strip() for name in settings.sources.split(","))
+    chosen = dataset.select(name.strip() for name in settings.sources.split(","))
+    held_out = [name for name in names_in(settings.hold_out) if name in dataset.sources]
+    return dataset.select([*chosen.sources, *held_out])
 
 
 @dataclass(frozen=True)

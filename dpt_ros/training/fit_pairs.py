@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from dpt_ros.training.fit_settings import FitSettings
 
 MAX_POINTS = 4_000_000
 """Points kept of all frames together (32 MB); many frames give fewer points each."""
+
+_NAMED = 5
+"""Sources named in a message at most."""
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -44,6 +48,21 @@ class Collected:
     def leave_out(self, reason: str, identifier: str) -> None:
         """Count a frame that cannot be used."""
         self.left_out.setdefault(reason, []).append(identifier)
+
+
+class SeveralViewsError(FitError):
+    """Pictures for which no single calibration holds.
+
+    Args:
+        found: what differs, and why that cannot be.
+        sources: what a fit can be made to: those with the view that most pictures have, alone.
+    """
+
+    def __init__(self, found: str, sources: Sequence[str]) -> None:
+        self.found = found
+        self.choice = f"--sources {shlex.quote(','.join(sources[:_NAMED]))}" if sources else ""
+        such_as = f", such as {self.choice}" if sources else ""
+        super().__init__(f"{found}: choose sources that go together with --sources{such_as}")
 
 
 @dataclass(frozen=True)
@@ -117,18 +136,23 @@ def find_view(predictor: DepthPredictor, records: Sequence[SampleRecord]) -> Vie
     """The camera that the records, at least one, share.
 
     Raises:
-        FitError: cameras with different fields of view or network sizes,
+        SeveralViewsError: cameras with different fields of view or network sizes,
             with the sources that have them.
     """
     sources: dict[tuple[int, int], set[str]] = {}
+    pictures: Counter[tuple[int, int]] = Counter()
     for record in records:
         size = predictor.network_size(record.camera.height, record.camera.width)
         sources.setdefault(size, set()).add(record.source)
+        pictures[size] += 1
     if len(sources) > 1:
         listed = "; ".join(f"{w}x{h}: {_names(names)}" for (h, w), names in sources.items())
-        raise FitError(
+        most = sources[pictures.most_common(1)[0][0]]
+        others = {name for names in sources.values() if names is not most for name in names}
+        raise SeveralViewsError(
             f"the network sees the pictures in different sizes ({listed}), and a calibration holds "
-            "for one: choose the sources of one size with --sources"
+            "for one",
+            sorted(most - others),
         )
     cameras = Counter(record.camera for record in records)
     camera = cameras.most_common(1)[0][0]
@@ -136,16 +160,18 @@ def find_view(predictor: DepthPredictor, records: Sequence[SampleRecord]) -> Vie
     others = {record.source for record in records if differences[record.camera]}
     if others:
         first = next(filter(None, differences.values()))
-        raise FitError(
+        raise SeveralViewsError(
             f"the cameras see different fields: in {_names(others)} {first} as for most pictures; "
-            "a calibration holds for one: choose the sources of one camera with --sources"
+            "a calibration holds for one",
+            sorted({record.source for record in records} - others),
         )
     return View(camera, next(iter(sources)), len(cameras))
 
 
 def _names(sources: Iterable[str]) -> str:
     names = sorted(sources)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _too_few(settings: FitSettings) -> str:

@@ -34,12 +34,12 @@ class FitSettings:
         choices=WRITTEN,
     )
     sources: str = setting(
-        "", "Sources (bags, scenes) to use, separated by commas; empty: all of the data set."
+        "", "Sources (bags, scenes) to fit to, separated by commas; empty: all of the data set."
     )
     hold_out: str = setting(
         "0.2",
-        "What judges the fit without being fitted: sources separated by commas, a share of the "
-        "sources from 0 to below 1, or the folder of another data set.",
+        "What judges the fit without being fitted: sources of the data set separated by commas, a "
+        "share of the sources from 0 to below 1, or the folder of another data set.",
     )
     points_per_frame: int = setting(
         2000, "Points taken of a frame at most, at random.", minimum=10, maximum=1_000_000

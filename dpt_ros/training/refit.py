@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dpt_ros.inference import DepthPredictor
 from dpt_ros.model.cards import ModelCard
 from dpt_ros.model.dpt import DPT
 from dpt_ros.training.fit import FitResult, fit_dataset
-from dpt_ros.training.fit_pairs import find_view
+from dpt_ros.training.fit_pairs import SeveralViewsError, find_view
 from dpt_ros.training.fit_settings import FitSettings
 from dpt_ros.training.monitor import shown
 from dpt_ros.training.same_recording import sources_of
@@ -62,8 +63,12 @@ def fit_again(
             result = _fit_judged(predictor, dataset, split)
             save_calibration(result.calibration, file)
         except (FitError, CalibrationError, ConfigError, DatasetError) as error:
-            _log.warning("no calibration from %s: %s", name, error)
-            made[name] = {"why_not": str(error)}
+            why_not = str(error)
+            if isinstance(error, SeveralViewsError):
+                command = _fit_command(dataset, weights, error)
+                why_not = f"{error.found}: fit sources that go together with `{command}`"
+            _log.warning("no calibration from %s: %s", name, why_not)
+            made[name] = {"why_not": why_not}
             continue
         held_out = result.held_out.metrics["abs_rel"] if result.held_out else None
         made[name] = {
@@ -74,6 +79,11 @@ def fit_again(
             "why_not_held_out": result.why_not_held_out,
         }
     return made
+
+
+def _fit_command(dataset: Dataset, weights: Path, error: SeveralViewsError) -> str:
+    words = ["dpt-ros", "fit", str(dataset.folder), "--model", str(weights)]
+    return f"{shlex.join(words)} {error.choice or '--sources ...'}"
 
 
 def _fit_judged(predictor: DepthPredictor, dataset: Dataset, split: Split) -> FitResult:
@@ -105,8 +115,8 @@ def _with_held_out(
             continue
         try:
             find_view(predictor, [*dataset.records, *other.records])
-        except FitError as error:
-            why_not = f"what was held out cannot judge it: {error}"
+        except SeveralViewsError as error:
+            why_not = f"what was held out cannot judge it: {error.found}"
             _log.warning("%s: %s", dataset.name, why_not)
             continue
         own_split = Split([dataset], [other])

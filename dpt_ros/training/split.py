@@ -43,7 +43,7 @@ def split_sources(
             are listed), the same recording on both sides, or nothing left to learn from.
         DatasetError: a folder that holds no data set.
     """
-    if not _names(validation):
+    if not names_in(validation):
         raise ConfigError(
             f"{option}: got {validation!r}, expected sources, a share or a data set's folder; 0 "
             "holds out nothing"
@@ -121,7 +121,7 @@ def _refuse_twice(datasets: Sequence[Dataset]) -> None:
 
 
 def _split_named(datasets: Sequence[Dataset], names: str, option: str) -> Split:
-    wanted = _names(names)
+    wanted = names_in(names)
     every = [(which, name) for which, data in enumerate(datasets) for name in sources_of(data)]
     known = sorted({name for _, name in every})
     if unknown := [name for name in wanted if name not in known]:
@@ -166,8 +166,9 @@ def _is_share(text: str, datasets: Sequence[Dataset]) -> bool:
 
 def _has_source(text: str, datasets: Sequence[Dataset]) -> bool:
     known = {name for dataset in datasets for name in sources_of(dataset)}
-    return not known.isdisjoint(_names(text))
+    return not known.isdisjoint(names_in(text))
 
 
-def _names(text: str) -> list[str]:
+def names_in(text: str) -> list[str]:
+    """The names of sources in a text that separates them by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

@@ -122,6 +122,25 @@ def test_pictures_of_another_camera_do_not_judge_it_and_it_is_fitted_all_the_sam
     assert made["why_not_held_out"] in evidence["remarks"][0]
 
 
+def test_pictures_of_two_cameras_are_fitted_with_the_command_that_is_told(tmp_path, start, written):
+    """A training takes both, and has no option to choose among their sources."""
+    write, _, _ = written
+    other = dataclasses.replace(CAMERA, fx_px=50.0, fy_px=50.0)
+    first = write(tmp_path / "far", ("a", "b"))
+    with DatasetWriter(tmp_path / "my data", dense=True, options={}) as writer:
+        for sample in first:
+            writer.add(sample)
+            name = sample_id("wide", sample.stamp_ns)
+            if sample.source == "a":
+                writer.add(dataclasses.replace(sample, id=name, source="wide", camera=other))
+        for source in ("a", "b", "wide"):
+            writer.finish_source(source, {})
+    made = fitted(start, tmp_path, [Dataset(tmp_path / "my data")], "0")["my data"]
+    told = f"`dpt-ros fit '{tmp_path}/my data' --model {tmp_path}/model.safetensors --sources a,b`"
+    assert made["why_not"].endswith(f"fit sources that go together with {told}")
+    assert "expected 0.9375 as for most pictures; a calibration holds for one" in made["why_not"]
+
+
 def test_a_data_set_of_which_nothing_is_held_out_says_so(tmp_path, start, written):
     """A source of one data set that is learned from does not judge the other's fit."""
     write, _, _ = written
