@@ -62,7 +62,10 @@ class SeveralViewsError(FitError):
         self.found = found
         self.choice = f"--sources {shlex.quote(','.join(sources[:_NAMED]))}" if sources else ""
         such_as = f", such as {self.choice}" if sources else ""
-        super().__init__(f"{found}: choose sources that go together with --sources{such_as}")
+        super().__init__(
+            f"{found}: choose sources that go together, also what is held out, with "
+            f"--sources{such_as}"
+        )
 
 
 @dataclass(frozen=True)
