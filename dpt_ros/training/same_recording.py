@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import combinations
@@ -100,10 +101,14 @@ def _with_shared_pictures(pictures: Sequence[dict[int, list[Path]]]) -> list[tup
 
 
 def _ends(path: Path) -> bytes:
-    with path.open("rb") as file:
-        start = file.read(_ENDS_READ)
-        file.seek(max(0, path.stat().st_size - _ENDS_READ))
-        return start + file.read()
+    """What two files of one size are compared by; of one that cannot be read, its own path."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_ENDS_READ)
+            file.seek(max(0, path.stat().st_size - _ENDS_READ))
+            return start + file.read()
+    except OSError:  # told when it is read
+        return os.fsencode(path)
 
 
 def _groups(sources: Sequence[Source], pairs: Iterable[tuple[int, int]]) -> list[list[Source]]:

@@ -258,9 +258,12 @@ def test_pictures_of_a_lens_cap_join_no_recordings(tmp_path, dense_dataset):
     assert [sources_of(data) for data in split.validation] == [["b"]]
 
 
-def test_a_picture_that_is_missing_is_told_when_it_is_read(tmp_path, write_dataset):
+def test_a_picture_that_cannot_be_read_is_told_when_it_is(tmp_path, write_dataset):
     dataset = Dataset(write_dataset(tmp_path / "data", ("a", "b")))
-    (dataset.folder / dataset.records[0].image).unlink()
+    for record in dataset.records:
+        (dataset.folder / record.image).unlink()
+        if record.stamp_ns:
+            (dataset.folder / record.image).mkdir()
     assert split_sources([dataset], "b", seed=0).validation
 
 
