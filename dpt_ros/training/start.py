@@ -227,9 +227,8 @@ def _with_size(card: ModelCard, size: str) -> ModelCard:
     width, height = parse_size(size)
     multiple = card.input.multiple_of
     if width % multiple or height % multiple:
-        multiple = _network(
-            card
-        ).patch_size  # enough for the network, and the resize follows the card
+        # Enough for the network, and the resize follows the card.
+        multiple = _network(card).patch_size
     if width % multiple or height % multiple:
         nearest = "x".join(str(max(1, round(s / multiple)) * multiple) for s in (width, height))
         raise ConfigError(

@@ -3,10 +3,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from dpt_ros.bags.dataset import Dataset, DatasetWriter
 from dpt_ros.bags.importers.folder import find_folder
-from dpt_ros.bags.importers.foreign import ForeignDataError, import_source
+from dpt_ros.bags.importers.foreign import ForeignDataError, import_source, read_rgb
 from dpt_ros.bags.importers.kitti import find_kitti
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.lidar_settings import LidarSettings
@@ -294,3 +295,13 @@ def test_a_picture_of_kitti_that_is_no_file_is_counted(raw, tmp_path):
     dataset, info = imported(source, tmp_path / "set")
     assert len(dataset) == 1
     assert info["rejected"] == {"picture that cannot be decoded": 1}
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_picture_is_imported_as_its_sensor_wrote_it(tmp_path, suffix, orientation):
+    rgb = np.random.default_rng(3).integers(0, 255, (30, 40, 3), np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(rgb).save(tmp_path / f"a{suffix}", exif=exif, lossless=True)
+    assert np.array_equal(read_rgb(tmp_path / f"a{suffix}"), rgb)

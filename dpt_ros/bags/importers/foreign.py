@@ -15,6 +15,7 @@ from dpt_ros.bags.dataset import DatasetWriter, Sample
 from dpt_ros.bags.overlay import draw_overlay
 from dpt_ros.bags.tally import Tally
 from dpt_ros.messages.compressed import is_cut_off_jpeg
+from dpt_ros.messages.tiff import without_orientation
 
 
 class ForeignDataError(ValueError):
@@ -93,5 +94,6 @@ def read_rgb(path: Path) -> NDArray[np.uint8] | None:
         return None
     if not data.size or is_cut_off_jpeg(data):
         return None
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    bgr = cv2.imdecode(without_orientation(data), how)
     return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
