@@ -11,7 +11,8 @@ import torch
 from dpt_ros.config import setting
 
 _PIXELS_PER_BLOCK = 240
-_PLANE_TOLERANCE = 0.3
+_PLANE_BLOCKS = 8
+_PLANE_TOLERANCE = 0.4
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ def flying_pixels(depth_m: torch.Tensor, threshold: float) -> torch.Tensor:
 
     So does a floor seen at a grazing angle, from where it is farther than about
     `threshold * f * h / block` for the height h and the focal length f. But the inverse depth of a
-    plane is linear in the picture: a block stays where that of the two blocks before it and the two
-    after it is, each of the four steps being within 30 % of their mean.
+    plane is linear in the picture, and over a longer way than that of an edge: a block stays where
+    it is linear from the eighth block on its nearer side to the next one on its farther side, each
+    of the nine steps being within 40 % of their mean.
 
     Args:
         depth_m: [B, H, W].
@@ -152,23 +154,27 @@ def _leave_planes(between: Any, depth: Any, step: int, length: int) -> None:
 
     Args:
         between: [N] bool, an array or a tensor; is written to.
-        depth: [N], likewise.
+        depth: [N], likewise; rises or falls on both sides of what is between.
         step: from a block to the next one along the row or column.
-        length: lines of so many blocks, end to end; the five looked at lie in one of them.
+        length: lines of so many blocks, end to end; those looked at lie in one of them.
     """
     if isinstance(between, np.ndarray):
         place: Any = between.nonzero()[0]
-        around: Any = np.arange(-2, 3)
+        run: Any = np.arange(-_PLANE_BLOCKS, 2)
     else:  # all of them: to know which ones, the host would wait for the device
         place = torch.arange(len(between), device=between.device)
-        around = torch.arange(-2, 3, device=between.device)
-    before = place % length
-    has_both_sides = (before >= 2 * step) & (before < length - 2 * step)
-    inverse = 1.0 / depth[(place[:, None] + around * step).clip(0, len(between) - 1)]
-    steps = inverse[:, 1:] - inverse[:, :-1]
-    mean = (inverse[:, 4:] - inverse[:, :1]) / 4.0
-    is_linear = (abs(steps - mean) <= _PLANE_TOLERANCE * abs(mean)).all(-1)
-    between[place] &= ~(has_both_sides & is_linear)
+        run = torch.arange(-_PLANE_BLOCKS, 2, device=between.device)
+    last = len(between) - 1
+    farther = step * (2 * (depth[(place + step).clip(0, last)] > depth[place]) - 1)
+    nearest = place % length - _PLANE_BLOCKS * farther
+    has_room = (nearest >= 0) & (nearest < length)
+    blocks = depth[(place[:, None] + run * farther[:, None]).clip(0, last)]
+    with np.errstate(divide="ignore", invalid="ignore"):  # of arrays: what is 0 is on no plane
+        inverse = 1.0 / blocks
+        steps = inverse[:, 1:] - inverse[:, :-1]
+        mean = (inverse[:, -1:] - inverse[:, :1]) / (_PLANE_BLOCKS + 1)
+        is_linear = (abs(steps - mean) <= _PLANE_TOLERANCE * abs(mean)).all(-1)
+    between[place] &= ~(has_room & is_linear)
 
 
 def _color_bits(rgb: torch.Tensor) -> torch.Tensor:

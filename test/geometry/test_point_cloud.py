@@ -227,36 +227,56 @@ def test_a_plane_seen_at_a_grazing_angle_stays(height, width, focal_px, above_m,
     block = max(1, round(height / 240))
     flying = flying_pixels(depth_m.mT.contiguous() if is_wall else depth_m, 0.1)
     flying = flying.mT if is_wall else flying
-    # Of the last two blocks before what is beyond far, nothing tells whether they lie on it.
+    # Of the last block before what is beyond far, nothing tells whether it lies on it.
     farthest = int(depth_m[0, :, 0].isfinite().nonzero()[0])
-    assert not flying[0, farthest + 3 * block :].any()
-    assert flying_pixels(depth_m, 0.1).any(), "the last ones before the horizon"
+    stays = farthest + 2 * block
+    assert not flying[0, stays:].any()
+    assert depth_m[0, stays, 0] > 1.1**2 * depth_m[0, stays + 2 * block, 0], "steep enough to fly"
 
 
 @pytest.mark.parametrize(
-    ("inverse", "flies"),
+    ("changed", "flies"),
     [
-        ((1.0, 0.8, 0.6, 0.4, 0.2), False),
-        ((1.07, 0.8, 0.6, 0.4, 0.2), False),  # a step of 0.27 where the mean is 0.2175
-        ((1.1, 0.8, 0.6, 0.4, 0.2), True),  # of 0.3 where it is 0.225: more than 30 % apart
-        ((0.8, 0.8, 0.6, 0.4, 0.4), True),  # an edge over two steps
-        ((1.0, 0.8, 0.6, 0.4), True),  # too few to tell
+        ({}, False),
+        ({0: 1.03}, False),  # a step of 0.13 where the mean of the nine is 0.1033
+        ({0: 1.05}, True),  # of 0.15 where it is 0.1056: more than 40 % apart
+        ({9: 0.06}, False),
+        ({9: 0.15}, True),  # a step of 0.05: the background begins
+        ({4: 0.65}, True),  # a step of 0.05 and one of 0.15 within
+        ({0: math.nan}, True),
+        ({0: 0.0}, True),
     ],
 )
-def test_four_steps_of_inverse_depth_tell_a_plane_from_an_edge(inverse, flies):
-    for line in (inverse, inverse[::-1]):
-        place = 2 if line is inverse else len(line) - 3
+def test_nine_steps_of_inverse_depth_tell_a_plane_from_an_edge(changed, flies):
+    inverse = [1.0 - 0.1 * k for k in range(9)] + [0.1]
+    for place, value in changed.items():
+        inverse[place] = value
+    for line, place in ((inverse, 8), (inverse[::-1], 1)):
         depth_m = 1.0 / torch.tensor([line, line[::-1]])[:, None, :]
         assert bool(flying_pixels(depth_m, 0.1)[0, 0, place]) is flies
         assert bool(flying_pixels(depth_m.mT.contiguous(), 0.1)[0, place, 0]) is flies
+        shorter = depth_m[..., 1:] if place == 8 else depth_m[..., :-1]
+        assert flying_pixels(shorter, 0.1)[0, 0, min(place, 7)], "too few blocks to tell"
+
+
+@pytest.mark.parametrize("width", [2, 3, 5, 7])
+def test_an_edge_over_several_blocks_flies_though_its_inverse_depth_is_linear(width):
+    ramp = torch.linspace(0.5, 0.1, width + 2)
+    row = torch.cat((torch.full((20,), 0.5), ramp[1:-1], torch.full((20,), 0.1))).reciprocal()
+    flying = flying_pixels(row.expand(1, 3, -1), 0.1)[0, 1]
+    expected = torch.zeros(len(row), dtype=torch.bool)
+    rises = row[1:] > 1.1 * row[:-1]
+    expected[1:-1] = rises[1:] & rises[:-1]
+    assert expected.any()
+    assert torch.equal(flying, expected)
 
 
 def test_planes_are_left_alike_in_arrays_and_in_tensors():
     # Tensors are what a GPU has; here both are on the CPU.
-    row, column = torch.meshgrid(torch.arange(6.0), torch.arange(70.0), indexing="ij")
-    noise = 0.004 * torch.rand((6, 70), generator=torch.Generator().manual_seed(1))
+    row, column = torch.meshgrid(torch.arange(14.0), torch.arange(30.0), indexing="ij")
+    noise = 0.002 * torch.rand((14, 30), generator=torch.Generator().manual_seed(1))
     depth = 1.0 / (0.1 + 0.01 * (row + column) + noise).reshape(-1)
-    for step, length in ((1, 70), (70, 420)):
+    for step, length in ((1, 30), (30, 420)):
         of_tensor, of_array = torch.ones(420, dtype=torch.bool), np.ones(420, np.bool_)
         _leave_planes(of_tensor, depth, step, length)
         _leave_planes(of_array, depth.numpy(), step, length)
