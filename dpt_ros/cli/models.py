@@ -232,7 +232,7 @@ def _verify(options: argparse.Namespace) -> int:
 def _verify_one(name: str, bars: ProgressBars) -> str:
     """Check the weights of a model, or a file or folder; say what it is."""
     from dpt_ros.model.cards import list_cards, load_card
-    from dpt_ros.model.checkpoints import check_checkpoint, find_configuration
+    from dpt_ros.model.checkpoints import check_checkpoint, find_configuration, read_card
     from dpt_ros.model.configurations import get_configuration
     from dpt_ros.model.integrity import file_sha256
     from dpt_ros.model.weights import check_weights, find_weights
@@ -247,6 +247,8 @@ def _verify_one(name: str, bars: ProgressBars) -> str:
         origin = f"{path}" if card.sha256 else f"{path}, its card has no hash"
     else:
         configuration = find_configuration(path)
+        if path.suffix == ".safetensors":
+            read_card(path)  # one that is damaged makes it no model
         digest = file_sha256(path, bars) if path.is_file() else ""
         published = [c.name for c in cards.values() if c.sha256 and digest.startswith(c.sha256)]
         origin = f"the published {published[0]}" if published else "no published file"

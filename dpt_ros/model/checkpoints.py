@@ -150,7 +150,16 @@ def read_card(path: str | Path) -> ModelCard | None:
     if not metadata.get("format", "").startswith("dpt_ros/") or "card" not in metadata:
         return None
     try:
-        return card_from_mapping(json.loads(metadata["card"]), "its card")
+        content = json.loads(metadata["card"])
+        if not isinstance(content, dict):
+            raise ValueError(f"got {content!r}, expected a mapping")
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: the card inside is damaged ({error}): copy the file again, or convert the "
+            "one that it was made from again"
+        ) from error
+    try:
+        return card_from_mapping(content, "its card")
     except (ConfigError, ValueError) as error:
         raise CheckpointError(
             f"{path}: {error}; was it made by a newer version of dpt_ros? Convert it again"

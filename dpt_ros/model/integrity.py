@@ -41,12 +41,13 @@ def file_kind(path: Path) -> FileKind:
         head = file.read(64)
     if not head:
         return "empty"
+    # First, as it begins with the length of its header: any byte, and so those of the others.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
+        return "safetensors"
     if head.startswith(b"PK\x03\x04"):
         return "torch_zip"
     if head[:1] == b"\x80":
         return "torch_pickle"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
-        return "safetensors"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return "web_page"
     if head.startswith(b"version https://git-lfs"):

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from dpt_ros.cli import models as models_command
 from dpt_ros.model.checkpoints import load_checkpoint, read_card
@@ -171,8 +173,12 @@ def test_verify_reports_each_and_fails(
     run("convert", source, good, "--card", write_card(tmp_path, source))
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(good.read_bytes()[:-100])
-    assert run("verify", cut, good, "dpt_large", tmp_path / "none.pt", "dpt_huge") == 1
+    faulty = tmp_path / "faulty.safetensors"
+    with safe_open(good, "pt") as file:
+        save_file(load_file(good), faulty, {**file.metadata(), "card": "{"})
+    assert run("verify", cut, good, faulty, "dpt_large", tmp_path / "none.pt", "dpt_huge") == 1
     captured = capsys.readouterr()
+    assert f"{faulty}: FAILED: {faulty}: the card inside is damaged" in captured.err
     assert f"{good}: ok" in captured.out
     assert f"{cut}: FAILED" in captured.err
     assert "truncated" in captured.err

@@ -10,7 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_checkpoints import card_of_small, make, refused
 
-from dpt_ros.model.checkpoints import CheckpointError, read_card, save_checkpoint
+from dpt_ros.model.checkpoints import (
+    CheckpointError,
+    load_checkpoint,
+    read_card,
+    save_checkpoint,
+)
 
 
 def edit_metadata(path: Path, **changes: str) -> None:
@@ -42,6 +47,35 @@ def test_faulty_card_inside(tmp_path: Path) -> None:
     edit_metadata(path, card='{"name": "small", "structure": "dpt_tiny", "colour": "red"}')
     with pytest.raises(CheckpointError, match=r"net\.safetensors: its card: unknown key 'colour'"):
         read_card(path)
+
+
+@pytest.mark.parametrize("card", ['{"name": "small', "[1, 2]", "\x00"])
+def test_damaged_card_inside(tmp_path: Path, card: str) -> None:
+    path = tmp_path / "net.safetensors"
+    save_checkpoint(make(), path, card_of_small())
+    edit_metadata(path, card=card)
+    with pytest.raises(
+        CheckpointError, match=r"the card inside is damaged \(.*copy the file again"
+    ):
+        read_card(path)
+
+
+@pytest.mark.parametrize("first", [0x80, ord("P"), ord("<"), 0])
+def test_a_header_of_any_length_is_read(tmp_path: Path, first: int) -> None:
+    """A file begins with that length, whose first byte is also that of other formats."""
+    path = tmp_path / "net.safetensors"
+    saved = make()
+    save_checkpoint(saved, path, card_of_small())
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    padded = size + (first - size) % 256
+    header = content[8 : 8 + size].ljust(padded)
+    path.write_bytes(padded.to_bytes(8, "little") + header + content[8 + size :])
+    assert path.read_bytes()[0] == first
+    loaded = make()
+    load_checkpoint(loaded, path)
+    assert torch.equal(loaded.head.conv3.bias, saved.head.conv3.bias)
+    assert read_card(path) == card_of_small()
 
 
 def test_card_of_another_network_is_not_saved(tmp_path: Path) -> None:
