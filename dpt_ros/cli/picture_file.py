@@ -25,7 +25,8 @@ def read_picture(path: Path, as_stored: bool) -> tuple[np.ndarray, int]:
         as_stored: as its sensor wrote it; else turned as the file's orientation says.
 
     Returns:
-        rgb uint8 [H,W,3], and how many frames the file has, as far as this OpenCV can count them.
+        rgb uint8 [H,W,3], and how many frames the file has, as far as this OpenCV can count them;
+        1 where it cannot be asked, see `opencv_takes`.
 
     Raises:
         PictureFileError: it cannot be read or decoded, or was cut off.
@@ -46,7 +47,17 @@ def read_picture(path: Path, as_stored: bool) -> tuple[np.ndarray, int]:
         bgr = cv2.imdecode(data, how)
         if bgr is None:
             raise PictureFileError("is not a picture that OpenCV can decode")
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), max(1, cv2.imcount(str(path)))
+        frames = cv2.imcount(str(path)) if opencv_takes(path) else 1
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), max(1, frames)
+
+
+def opencv_takes(path: Path) -> bool:
+    """Whether a path is UTF-8; asked for another one OpenCV ends the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -381,6 +381,10 @@ def _is_bag_folder(folder: Path) -> bool:
 def _open_video(path: Path) -> cv2.VideoCapture:
     import cv2
 
+    from dpt_ros.cli.picture_file import opencv_takes
+
+    if not opencv_takes(path):
+        raise ValueError(f"{path}: is no name in UTF-8, as OpenCV needs of a video; rename it")
     if path.is_file() and not path.stat().st_size:
         raise ValueError(f"{path}: is empty; record or copy it again")
     video = cv2.VideoCapture(str(path))

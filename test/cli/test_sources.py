@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -112,6 +113,14 @@ def test_a_video_that_was_cut_off_says_so(tmp_path):
     assert 0 < read < 15
     assert source.notes == [f"drive.avi: {read} of about 20 frames could be read: was it cut off?"]
     assert source.skipped == []  # it is not one more picture
+
+
+def test_a_video_whose_name_is_not_utf_8_is_refused(tmp_path):
+    """Asked with such a name, OpenCV ends the whole process."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.avi")
+    path.write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match="is no name in UTF-8, .* rename it"):
+        Source(path).count()
 
 
 @pytest.mark.parametrize(
