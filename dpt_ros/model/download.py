@@ -63,6 +63,7 @@ def download(url: str, part: Path, progress: Progress | None = None) -> bool:
             is full or cannot be written.
     """
     failures = 0
+    _ask_for_the_rest_again(url, part)
     most = kept_bytes(url, part)
     is_continued = most > 0
     while True:
@@ -95,6 +96,13 @@ def kept_bytes(url: str, part: Path) -> int:
     """
     record = _read_record(part, url)
     return _size(part) if record.get("resumes", bool(record)) else 0
+
+
+def _ask_for_the_rest_again(url: str, part: Path) -> None:
+    """Forget that an earlier call was sent the whole file: the server may have learned since."""
+    record = _read_record(part, url)
+    if record.pop("resumes", True) is False:
+        _write_record(part, record)
 
 
 def discard(part: Path) -> None:
@@ -143,7 +151,7 @@ def _attempt(url: str, part: Path, progress: Progress | None) -> None:
         start, total = _position(response, have, record, part)
         if start == 0:
             is_same = record.get("version") == _version(response)
-            resumes = record.get("resumes", True) and not (have and is_same)
+            resumes = not is_same or (record.get("resumes", True) and not have)
             _start_record(part, url, total, response, resumes=resumes)
         if total is not None:
             check_space(part.parent, total - start)
@@ -302,10 +310,17 @@ def _start_record(
 ) -> None:
     try:
         part.write_bytes(b"")
-        record = {"url": url, "size": total, "version": _version(response), "resumes": resumes}
-        record_path(part).write_text(json.dumps(record), encoding="utf-8")
     except OSError as error:
         raise write_error(part, error) from error
+    version = _version(response)
+    _write_record(part, {"url": url, "size": total, "version": version, "resumes": resumes})
+
+
+def _write_record(part: Path, record: dict[str, Any]) -> None:
+    try:
+        record_path(part).write_text(json.dumps(record), encoding="utf-8")
+    except OSError as error:
+        raise write_error(record_path(part), error) from error
 
 
 def _read_record(part: Path, url: str) -> dict[str, Any]:

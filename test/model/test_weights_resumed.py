@@ -97,6 +97,44 @@ def test_a_server_that_ignored_range_is_not_asked_for_it_again(site: Site, folde
     assert not record_path(part).exists()
 
 
+def test_a_later_call_asks_again_a_server_that_ignored_range(site: Site, folder: Path) -> None:
+    site.obeys_range = False
+    site.cut_after, site.cuts_always = HALF, True
+    with pytest.raises(CheckpointError, match="this server cannot send the rest alone"):
+        pull(make_card(site.url))
+    site.requests.clear()
+    site.obeys_range, site.cut_after = True, None
+    assert pull(make_card(site.url)).read_bytes() == CONTENT
+    assert [wanted for _, wanted in site.requests] == [f"bytes={HALF}-"]
+
+
+def test_every_call_tells_of_a_server_that_ignores_range(site: Site, folder: Path) -> None:
+    site.obeys_range = False
+    site.cut_after, site.cuts_always = HALF, True
+    for first in (None, f"bytes={HALF}-"):
+        site.requests.clear()
+        with pytest.raises(CheckpointError, match="this server cannot send the rest alone"):
+            pull(make_card(site.url))
+        assert site.requests[0][1] == first
+        assert [wanted for _, wanted in site.requests[2:]] == [None, None]
+
+
+def test_of_another_version_the_rest_is_asked_for(site: Site, folder: Path) -> None:
+    """A server that ignored Range for one file may obey it for the one that follows."""
+    part = begin(site, folder)
+    site.requests.clear()
+    site.obeys_range, site.cut_after = False, HALF
+
+    def change(what: str, done: int, total: int | None) -> None:
+        if done == HALF and site.etag == '"one"':
+            site.content, site.etag, site.cut_after = payload(2), '"two"', HALF
+            site.obeys_range = True
+
+    download(f"{site.url}/v1/{NAME}", part, change)
+    assert part.read_bytes() == payload(2)
+    assert [wanted for _, wanted in site.requests] == [f"bytes={HALF}-", None, f"bytes={HALF}-"]
+
+
 @pytest.mark.parametrize("obeys_if_range", [True, False])
 def test_a_file_that_changed_is_fetched_anew(
     site: Site, folder: Path, obeys_if_range: bool
