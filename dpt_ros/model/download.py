@@ -182,7 +182,8 @@ def _open(
                 discard(part)
                 raise _InterruptedError("the file on the server changed") from error
             if error.code in _REDIRECTS:
-                raise _not_followed(url, error.headers.get("Location", "")) from error
+                is_circle = str(error.reason).startswith(_Redirects.inf_msg)
+                raise _not_followed(url, error.headers.get("Location", ""), is_circle) from error
             message = f"the server answered {error.code} {error.reason}"
             if error.code in _WORTH_ANOTHER_TRY:
                 raise _InterruptedError(message) from error
@@ -210,6 +211,8 @@ def _open(
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a redirect to another http or https address alone; urllib goes to ftp too."""
 
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302  # new in Python 3.11
+
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
@@ -217,15 +220,16 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if address.scheme not in ("http", "https") or "@" in address.netloc:
             fp.close()
             raise _not_followed(req.full_url, newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        known = 307 if code == 308 else code  # which mean the same; Python 3.10 takes no 308 here
+        return super().redirect_request(req, fp, known, msg, headers, newurl)
 
 
-def _not_followed(url: str, target: str) -> CheckpointError:
+def _not_followed(url: str, target: str, is_circle: bool = False) -> CheckpointError:
     """Say where a server sends on to, and why that is not gone to; no user name in it is shown."""
     address = urllib.parse.urlsplit(target)
     where = f"to {address.scheme}://{address.hostname or ''}"
-    if not target or (address.scheme in ("", "http", "https") and "@" not in address.netloc):
-        where = "in a circle" if target else "and does not say where to"
+    if is_circle or not target:
+        where = "in a circle" if is_circle else "and does not say where to"
     return CheckpointError(
         f"{url}: the server sends on {where}; expected an http or https address without a user "
         "name: check the address, or name a copy of the file with --from"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_from_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_from_a_mirror(site: Site, source: str, asked_for: str) -> None:
     assert pull(make_card(), site.url + source).read_bytes() == CONTENT
     assert site.requests == [(asked_for, None)]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_mirror_that_sends_on(site: Site, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_python = urllib.request.HTTPRedirectHandler
+    monkeypatch.delattr(of_python, "http_error_308", raising=False)  # as Python 3.10 is
+    site.moved = status
+    assert pull(make_card(), f"{site.url}/moved/v1/{NAME}").read_bytes() == CONTENT
+    assert site.requests == [(f"/v1/{NAME}", None)]
 
 
 @pytest.mark.parametrize("is_right", [True, False])

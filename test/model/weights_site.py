@@ -45,6 +45,8 @@ class Site:
     """What Content-Length says in place of the size."""
     location: str = ""
     """Where every request is sent on to."""
+    moved: int = 302
+    """Status of an answer that sends on."""
     delay_s: float = 0.0
     requests: list[tuple[str, str | None]] = dataclasses.field(default_factory=list)
     """Path and Range of each request for the file."""
@@ -56,12 +58,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site = self.site
         if self.path.startswith("/moved/"):
-            self.send_response(302)
+            self.send_response(site.moved)
             self.send_header("Location", self.path.removeprefix("/moved"))
             self.end_headers()
             return
         if site.location:
-            self.send_response(302)
+            self.send_response(site.moved)
             self.send_header("Location", site.location)
             self.end_headers()
             return
