@@ -221,8 +221,8 @@ def _unwrap(path: Path, content: Any) -> dict[str, Tensor]:
     if isinstance(content, Mapping) and content.keys() >= _TRAINING_STATE:
         raise CheckpointError(
             f"{path}: is the state that a training run goes on from, whose last weights are not "
-            f"its result; expected {path.parent.parent / 'model.safetensors'}: a run without one "
-            "is finished by its own `dpt-ros train` command"
+            f"its result; expected {_result_of_run(path)}: a run without one is finished by its "
+            "own `dpt-ros train` command"
         )
     while isinstance(content, Mapping):
         inner = [content[key] for key in _WRAPPER_KEYS if isinstance(content.get(key), Mapping)]
@@ -241,6 +241,14 @@ def _unwrap(path: Path, content: Any) -> dict[str, Tensor]:
             f"{', '.join(map(repr, _WRAPPER_KEYS))}"
         )
     return {str(key): value for key, value in content.items()}
+
+
+def _result_of_run(state: Path) -> str:
+    """The weights that the run of a training state ends with, as a message names them."""
+    folder = state.resolve().parent
+    result = folder.parent / "model.safetensors"
+    is_in_run = folder.name == "checkpoints" or result.is_file()
+    return str(result) if is_in_run else "the model.safetensors of that run"
 
 
 def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

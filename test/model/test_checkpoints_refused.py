@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,19 @@ def test_values_beyond_half_precision(tmp_path: Path) -> None:
         source.head.conv3.bias.fill_(1e5)
     save_checkpoint(source, tmp_path / "net.safetensors")
     refused(make().half(), tmp_path / "net.safetensors", r"up to 100000, more than torch.float16")
+
+
+def test_the_state_of_a_run_names_the_runs_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From inside the run's folder too; elsewhere, what is not there is not named."""
+    state = dict.fromkeys(("progress", "model", "average", "best", "optimizer"), 0)
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(state, folder / "step_2.pt")
+    torch.save(state, tmp_path / "run" / "copy.pt")
+    monkeypatch.chdir(folder)
+    result = re.escape(str(tmp_path.resolve() / "run" / "model.safetensors"))
+    refused(make(), Path("step_2.pt"), f"expected {result}: a run without one is finished by")
+    monkeypatch.chdir(tmp_path / "run")
+    refused(make(), Path("copy.pt"), r"expected the model\.safetensors of that run: a run without")
