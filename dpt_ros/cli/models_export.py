@@ -93,7 +93,12 @@ def _usage(identity: ModelIdentity, patch: int, size: tuple[int, int] | None) ->
     mean, std = (
         ", ".join(f"{v:g}" for v in values) for values in (card.input.mean, card.input.std)
     )
-    height, width = identity.network_size(*_PICTURE)
+    height, width = size or identity.network_size(*_PICTURE)
+    resized = (
+        f"a picture is to be resized to {width}x{height}"
+        if size
+        else f"dpt_ros resizes a picture of {_PICTURE[1]}x{_PICTURE[0]} to {width}x{height}"
+    )
     metric = identity.metric_scale_shift
     meaning = (
         "relative, without unit; larger is nearer"
@@ -103,7 +108,7 @@ def _usage(identity: ModelIdentity, patch: int, size: tuple[int, int] | None) ->
     return (
         f"input {INPUT_NAME}: float32 [{batch}, 3, {sides}]{'' if size else multiples}\n"
         f"  (rgb / 255 - mean) / std, with mean {mean} and std {std} of red, green and blue\n"
-        f"  dpt_ros resizes a picture of {_PICTURE[1]}x{_PICTURE[0]} to {width}x{height} (cubic)\n"
+        f"  {resized} (cubic)\n"
         f"output {OUTPUT_NAME}: float32 [{batch}, {sides}], {meaning}"
     )
 

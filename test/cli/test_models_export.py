@@ -65,7 +65,7 @@ def test_the_file_computes_what_the_predictor_does_with_the_input_that_is_told(
         "input image: float32 [1, 3, 64, 96]",
         "  (rgb / 255 - mean) / std, with mean 0.4, 0.5, 0.6 and std 0.2, 0.25, 0.3 of red, green "
         "and blue",
-        "  dpt_ros resizes a picture of 640x480 to 96x64 (cubic)",
+        "  a picture is to be resized to 96x64 (cubic)",
         "output inverse_depth: float32 [1, 64, 96], depth is 1 / (0.5 * inverse_depth + 0.125) "
         "metres",
     ]
@@ -141,6 +141,20 @@ def test_without_a_size_any_fits_and_the_cards_is_checked(model, tmp_path, monke
     text = capsys.readouterr().out
     assert "[batch, 3, height, width], height and width multiples of 16, from 48\n" in text
     assert "output inverse_depth: float32 [batch, height, width], " in text
+
+
+def test_the_size_of_a_picture_is_told_as_the_file_takes_it(model, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("dpt_ros.model.export.export_onnx", written(""))
+    monkeypatch.setattr("dpt_ros.model.export.onnx_difference", lambda *_: None)
+    resized = {
+        (): "\n  dpt_ros resizes a picture of 640x480 to 96x64 (cubic)\n",
+        ("--size", "128x80"): "\n  a picture is to be resized to 128x80 (cubic)\n",
+    }
+    for index, (words, told) in enumerate(resized.items()):
+        out = tmp_path / f"{index}.onnx"
+        assert export(model, out, *words) == 0
+        assert told in capsys.readouterr().out and told in out.read_text()
 
 
 def test_an_earlier_export_is_replaced_and_nothing_else(model, tmp_path, monkeypatch, capsys):
