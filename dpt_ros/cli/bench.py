@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dpt_ros.cli.numbers import positive
+from dpt_ros.cli.numbers import positive, size
 from dpt_ros.cli.options import playback_rate
 
 _EXAMPLE = """examples:
@@ -179,28 +179,6 @@ def _add_score(kinds: Any) -> None:
     parser.set_defaults(func=_run_score)
 
 
-def size(text: str) -> tuple[int, int]:
-    """Parse "640x480" into (width, height)."""
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected WIDTHxHEIGHT such as 640x480")
-    return int(width), int(height)
-
-
-def check_multiple(option: str, size: tuple[int, int], multiple: int, whose: str) -> None:
-    """Refuse a size of the network's input that the network does not take.
-
-    Raises:
-        ValueError: a side is no multiple.
-    """
-    width, height = size
-    if width % multiple or height % multiple:
-        raise ValueError(
-            f"--{option} {width}x{height}: expected multiples of {multiple}, which {whose} takes; "
-            f"such as {-(-width // multiple) * multiple}x{-(-height // multiple) * multiple}"
-        )
-
-
 def _check_json(options: argparse.Namespace) -> None:
     from dpt_ros.cli.result_files import check_files, json_of
 
@@ -210,21 +188,23 @@ def _check_json(options: argparse.Namespace) -> None:
 def _run_network(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_network import run
     from dpt_ros.model.configurations import get_configuration
+    from dpt_ros.model.picture_size import check_multiple
 
     _check_json(options)
     for name in options.models:
-        check_multiple("size", options.size, get_configuration(name).patch_size, name)
+        check_multiple("--size", options.size, get_configuration(name).patch_size, name)
     return run(options)
 
 
 def _run_node(options: argparse.Namespace) -> int:
     from dpt_ros.cli.bench_node import run
     from dpt_ros.model.cards import load_card
+    from dpt_ros.model.picture_size import check_multiple
 
     _check_json(options)
     if options.network_size is not None:
         multiple = load_card(options.model).input.multiple_of
-        check_multiple("network-size", options.network_size, multiple, options.model)
+        check_multiple("--network-size", options.network_size, multiple, options.model)
     return run(options)
 
 

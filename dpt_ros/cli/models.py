@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from dpt_ros.cli.bench import size
+from dpt_ros.cli.numbers import size
 
 if TYPE_CHECKING:
     from dpt_ros.model.cards import ModelCard

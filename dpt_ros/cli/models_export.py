@@ -65,18 +65,18 @@ def _load(options: argparse.Namespace) -> tuple[DPT, ModelIdentity]:
     """
     import torch
 
-    from dpt_ros.cli.bench import check_multiple
     from dpt_ros.cli.models import ProgressBars
     from dpt_ros.inference.identity import ModelIdentity
     from dpt_ros.model.cards import load_card
     from dpt_ros.model.checkpoints import load_checkpoint
     from dpt_ros.model.dpt import create_model
+    from dpt_ros.model.picture_size import check_multiple
 
     card = load_card(options.model)
     with torch.device("meta"):
         model = create_model(card.structure, **card.structure_overrides)
     if options.size is not None:
-        check_multiple("size", options.size, model.patch_size, card.name)
+        check_multiple("--size", options.size, model.patch_size, card.name)
     identity = ModelIdentity.of(options.model, options.checkpoint or None)
     with ProgressBars() as bars:
         load_checkpoint(model, identity.checkpoint_path, progress=bars)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 
+from dpt_ros.config import ConfigError
+from dpt_ros.model.picture_size import parse_size
+
 
 def count(text: str) -> int:
     """Parse a whole number from 0.
@@ -26,6 +29,18 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number above 0")
     return int(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Parse "640x480" into (width, height).
+
+    Raises:
+        argparse.ArgumentTypeError: something else.
+    """
+    try:
+        return parse_size(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def counted(number: int, noun: str) -> str:

@@ -96,7 +96,7 @@ def _add_rig(parser: Any) -> None:
 
 
 def _size(text: str) -> tuple[int, int]:
-    from dpt_ros.cli.bench import size
+    from dpt_ros.cli.numbers import size
 
     return size(text)
 

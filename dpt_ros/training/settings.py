@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 
 from dpt_ros.config import ConfigError, setting
+from dpt_ros.model.picture_size import parse_size
 
 MODES = ("ssi", "metric")
 STAGES = ("head", "decoder", "all")
@@ -143,7 +143,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         if self.size:
-            parse_size(self.size)
+            parse_size(self.size, "size")
         if self.batch_size % self.accumulate:
             raise ConfigError(
                 f"accumulate: got {self.accumulate}, expected a divisor of batch_size = "
@@ -167,16 +167,3 @@ class TrainSettings:
         if self.warmup_steps >= 0:
             return self
         return replace(self, warmup_steps=min(100, steps // 10))
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Parse "256x192" into (width, height).
-
-    Raises:
-        ConfigError: it does not look like that, or has no pixels.
-    """
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
-    if width < 1 or height < 1:
-        raise ConfigError(f"size: got {text!r}, expected WIDTHxHEIGHT such as 256x192")
-    return width, height

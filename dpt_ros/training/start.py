@@ -23,10 +23,10 @@ from dpt_ros.model.cards import InputSpec, ModelCard, OutputSpec, list_cards, lo
 from dpt_ros.model.checkpoints import find_configuration, load_checkpoint, read_card
 from dpt_ros.model.configurations import DPTConfiguration, get_configuration
 from dpt_ros.model.dpt import DPT, create_model
+from dpt_ros.model.picture_size import check_multiple, parse_size
 from dpt_ros.model.weights import check_weights, find_weights
 from dpt_ros.training.compare import average_fit, truth_pixels
 from dpt_ros.training.monitor import shown
-from dpt_ros.training.settings import parse_size
 from dpt_ros.training.split import evenly_chosen
 
 _log = logging.getLogger(__name__)
@@ -224,17 +224,12 @@ def _overrides(configuration: object, card: ModelCard) -> dict[str, object]:
 def _with_size(card: ModelCard, size: str) -> ModelCard:
     if not size:
         return card
-    width, height = parse_size(size)
+    width, height = parse_size(size, "size")
     multiple = card.input.multiple_of
     if width % multiple or height % multiple:
         # Enough for the network, and the resize follows the card.
         multiple = _network(card).patch_size
-    if width % multiple or height % multiple:
-        nearest = "x".join(str(max(1, round(s / multiple)) * multiple) for s in (width, height))
-        raise ConfigError(
-            f"size: got {size!r}, expected multiples of {multiple}, the network's patch, such as "
-            f"{nearest}"
-        )
+    check_multiple("size", (width, height), multiple, card.name)
     spec: InputSpec = dataclasses.replace(
         card.input, width=width, height=height, multiple_of=multiple
     )

@@ -6,10 +6,9 @@ import json
 import pytest
 import torch
 
-from dpt_ros.cli.bench import size
 from dpt_ros.cli.bench_network import MatrixProduct, _reference_layout
 from dpt_ros.cli.main import main
-from dpt_ros.cli.numbers import positive
+from dpt_ros.cli.numbers import positive, size
 
 
 def test_the_network_is_timed_beside_the_matrix_product_rate(tmp_path, capsys):
@@ -89,11 +88,12 @@ def test_sizes_and_counts_are_checked():
     [
         (
             ["network", "--models", "dpt_tiny", "--size", "100x96"],
-            "--size 100x96: expected multiples of 16, which dpt_tiny takes; such as 112x96",
+            "--size: got 100x96, expected multiples of 16, which dpt_tiny takes; such as 96x96",
         ),
         (
             ["node", "--network-size", "64x100"],
-            "--network-size 64x100: expected multiples of 32, which dpt_tiny takes; such as 64x128",
+            "--network-size: got 64x100, expected multiples of 32, which dpt_tiny takes; such as "
+            "64x96",
         ),
         (["fit", "--points", "2"], "--points: got 2, expected at least 3"),
     ],

@@ -101,7 +101,7 @@ def no_export(monkeypatch) -> None:
         (
             "small.onnx",
             ["--size", "100x64"],
-            "--size 100x64: expected multiples of 16, which small takes; such as 112x64",
+            "--size: got 100x64, expected multiples of 16, which small takes; such as 96x64",
         ),
         ("small.onnx", ["--checkpoint", "none.pt"], "none.pt: cannot be read: No such file"),
         ("none/small.onnx", [], "its folder does not exist; make it first"),

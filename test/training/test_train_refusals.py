@@ -138,7 +138,7 @@ def test_the_state_of_a_run_is_not_taken_for_its_result(tmp_path, dense_dataset,
 
 
 def test_a_size_that_is_no_whole_patches_is_told_as_it_was_given(nano_card):
-    told = "size: got '65x64', expected multiples of 16, the network's patch, such as 64x64"
+    told = "size: got 65x64, expected multiples of 16, which nano takes; such as 64x64"
     with pytest.raises(ConfigError, match=told):
         load_start("scratch", nano_card, "65x64", seed=0)
     card = load_start("scratch", nano_card, "80x64", seed=0).card
