@@ -47,6 +47,11 @@ def run(options: argparse.Namespace) -> int:
         checked_size = size or identity.network_size(*_PICTURE)
         checked = _checked(onnx_difference(model, part, checked_size), checked_size)
         install_file(part, out)
+    except OSError as error:
+        raise OSError(
+            f"--out {out}: cannot be written: {error.strerror or error}; make room, or name a file "
+            "on another disk"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     size_mb = out.stat().st_size / 1e6

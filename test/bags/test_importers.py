@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -197,6 +199,14 @@ def test_a_folder_of_pictures_and_depth(tmp_path):
     assert (depth_m[1:] == np.float32(2.5)).all()
     assert dataset[0].camera == CAMERA
     assert info["calibration"]["depth_scale_m"] == 0.001
+
+
+def test_names_that_are_not_utf_8_are_read(tmp_path):
+    write_folder(tmp_path / "room", ["a", "b"])
+    for file in (tmp_path / "room").glob("*/a.*"):
+        file.rename(file.with_name(os.fsdecode(b"caf\xe9") + file.suffix))
+    dataset, _ = imported(find_folder(tmp_path / "room", CAMERA, 0.001), tmp_path / "set")
+    assert len(dataset) == 2
 
 
 def test_a_picture_that_was_cut_off_is_rejected(tmp_path):

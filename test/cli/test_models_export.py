@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,15 @@ def test_without_onnx_it_is_told_how_to_get_it(model, tmp_path, monkeypatch, cap
     assert export(model, tmp_path / "small.onnx") == 1
     error = capsys.readouterr().err
     assert "onnxscript not installed: pip install 'dpt_ros[onnx]'" in error
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_and_nothing_is_left(model, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("dpt_ros.model.export.export_onnx", written(""))
+    (tmp_path / f".small.{os.getpid()}.part.onnx").symlink_to("/dev/full")
+    assert export(model, tmp_path / "small.onnx") == 1
+    assert "small.onnx: cannot be written: No space left on device; make room" in (
+        capsys.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ from dpt_ros.bags.dataset import Sample, sample_id
 from dpt_ros.bags.importers.foreign import ForeignDataError, ForeignSource, read_rgb
 from dpt_ros.bags.tally import Tally
 from dpt_ros.geometry.camera import Camera
+from dpt_ros.messages.tiff import without_orientation
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _DEPTHS = (".png", ".tif", ".tiff", ".pgm")
@@ -117,7 +118,11 @@ def _stamps(stems: list[str]) -> list[int]:
 
 def _read_depth(path: Path, scale_m: float) -> NDArray[np.float32] | None:
     """Metres, NaN where unknown; None where it is no 16-bit image of one channel."""
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    try:
+        data = np.fromfile(path, np.uint8)  # OpenCV ends the process at a name that is not UTF-8
+    except OSError:  # a folder of that name, or one that may not be read
+        return None
+    values = cv2.imdecode(without_orientation(data), cv2.IMREAD_UNCHANGED) if data.size else None
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         return None
     metres: NDArray[np.float32] = (values * np.float64(scale_m)).astype(np.float32)
