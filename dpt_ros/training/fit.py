@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dpt_ros.bags.dataset import Dataset
+from dpt_ros.config import ConfigError
 from dpt_ros.geometry.calibration import Calibration
 from dpt_ros.geometry.fit import FitError
 from dpt_ros.geometry.scale_shift import ScaleShift
@@ -37,7 +38,14 @@ from dpt_ros.training.fit_quality import (
 )
 from dpt_ros.training.fit_settings import FitSettings
 from dpt_ros.training.fit_summary import summarise
-from dpt_ros.training.split import Split, names_in, split_sources
+from dpt_ros.training.split import (
+    Split,
+    folder_named,
+    is_share,
+    known_names,
+    names_in,
+    split_sources,
+)
 
 RANGE_PERCENT = (0.1, 99.9)
 """Percentiles of the true depths fitted on between which the calibration holds.
@@ -151,13 +159,27 @@ def used_sources(dataset: Dataset, settings: FitSettings) -> Dataset:
     """The sources of a data set that the settings ask for: to fit, or to hold out by name.
 
     Raises:
-        DatasetError: sources that there are not.
+        DatasetError: sources to fit to that there are not.
+        ConfigError: sources to hold out that there are not, or that are fitted to; no name at all.
     """
     if not settings.sources:
         return dataset
-    chosen = dataset.select(name.strip() for name in settings.sources.split(","))
-    held_out = [name for name in names_in(settings.hold_out) if name in dataset.sources]
-    return dataset.select([*chosen.sources, *held_out])
+    chosen = names_in(settings.sources)
+    if not chosen:
+        raise ConfigError(
+            f"sources: got {settings.sources!r}, expected sources separated by commas; without "
+            "--sources all are taken"
+        )
+    fitted = dataset.select(chosen)
+    if is_share(settings.hold_out, [dataset]) or folder_named(settings.hold_out, [dataset]):
+        return fitted
+    held_out = known_names(settings.hold_out, [dataset], "hold-out")
+    if both := [name for name in chosen if name in held_out]:
+        raise ConfigError(
+            f"both fitted and held out: {', '.join(both)}; name a source with --sources or with "
+            "--hold-out"
+        )
+    return dataset.select([*chosen, *held_out])
 
 
 @dataclass(frozen=True)

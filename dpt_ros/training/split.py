@@ -48,7 +48,7 @@ def split_sources(
             f"{option}: got {validation!r}, expected sources, a share or a data set's folder; 0 "
             "holds out nothing"
         )
-    if _is_share(validation, datasets):
+    if is_share(validation, datasets):
         split = _split_share(datasets, float(validation), seed, option)
     elif folder := folder_named(validation, datasets):
         split = Split(list(datasets), [Dataset(folder)])
@@ -68,7 +68,7 @@ def folder_named(validation: str, datasets: Sequence[Dataset]) -> Path | None:
 
     A source's name comes first: what else lies in the working directory does not matter.
     """
-    if _is_share(validation, datasets) or _has_source(validation, datasets):
+    if is_share(validation, datasets) or _has_source(validation, datasets):
         return None
     folder = Path(validation).expanduser()
     return folder if (folder / "manifest.json").exists() else None
@@ -121,14 +121,8 @@ def _refuse_twice(datasets: Sequence[Dataset]) -> None:
 
 
 def _split_named(datasets: Sequence[Dataset], names: str, option: str) -> Split:
-    wanted = names_in(names)
+    wanted = known_names(names, datasets, option)
     every = [(which, name) for which, data in enumerate(datasets) for name in sources_of(data)]
-    known = sorted({name for _, name in every})
-    if unknown := [name for name in wanted if name not in known]:
-        raise ConfigError(
-            f"{option}: {', '.join(map(repr, unknown))} is no source and no data set's folder; "
-            f"sources: {', '.join(known[:30])}{' ...' if len(known) > 30 else ''}"
-        )
     return _divide(datasets, {(which, name) for which, name in every if name in wanted})
 
 
@@ -157,7 +151,7 @@ def evenly(count: int, limit: int) -> list[int]:
     return places
 
 
-def _is_share(text: str, datasets: Sequence[Dataset]) -> bool:
+def is_share(text: str, datasets: Sequence[Dataset]) -> bool:
     """A number; but a recording may be called 20240601, or 2024_06_01, which float() takes too."""
     if _has_source(text, datasets):
         return False
@@ -167,6 +161,22 @@ def _is_share(text: str, datasets: Sequence[Dataset]) -> bool:
 def _has_source(text: str, datasets: Sequence[Dataset]) -> bool:
     known = {name for dataset in datasets for name in sources_of(dataset)}
     return not known.isdisjoint(names_in(text))
+
+
+def known_names(text: str, datasets: Sequence[Dataset], option: str) -> list[str]:
+    """The sources that a text names.
+
+    Raises:
+        ConfigError: an unknown source; lists those there are.
+    """
+    names = names_in(text)
+    known = sorted({name for dataset in datasets for name in sources_of(dataset)})
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(
+            f"{option}: {', '.join(map(repr, unknown))} is no source and no data set's folder; "
+            f"sources: {', '.join(known[:30])}{' ...' if len(known) > 30 else ''}"
+        )
+    return names
 
 
 def names_in(text: str) -> list[str]:

@@ -29,9 +29,12 @@ def test_held_out_sources_take_no_part(tmp_path: Path):
     assert {entry.source for entry in result.frames if entry.is_held_out} == {"c"}
 
 
-def test_a_source_beside_those_that_are_fitted_can_be_held_out(tmp_path: Path):
+@pytest.mark.parametrize(("sources", "hold_out"), [("b", "c"), ("b,", " c ,")])
+def test_a_source_beside_those_that_are_fitted_can_be_held_out(
+    tmp_path: Path, sources: str, hold_out: str
+):
     dataset = write(tmp_path / "data", frames("abc"))
-    settings = dataclasses.replace(QUICK, sources="b", hold_out="c")
+    settings = dataclasses.replace(QUICK, sources=sources, hold_out=hold_out)
     result = fit_dataset(Network(), dataset, settings)
 
     assert {entry.source: entry.is_held_out for entry in result.frames} == {"b": False, "c": True}

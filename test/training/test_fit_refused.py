@@ -67,6 +67,27 @@ def test_wrong_settings_say_what_there_is(tmp_path: Path):
         fit_dataset(Network(), write(tmp_path / "empty", []), QUICK)
 
 
+@pytest.mark.parametrize(
+    ("hold_out", "message"),
+    [
+        ("x", "hold-out: 'x' is no source and no data set's folder; sources: a, b, c$"),
+        ("b,x", "hold-out: 'x' is no source.*; sources: a, b, c$"),
+        ("a,b", "^both fitted and held out: a; name a source with --sources or with --hold-out$"),
+        ("", "hold-out: got '', expected sources"),
+    ],
+)
+def test_a_source_that_cannot_be_held_out_is_named(tmp_path: Path, hold_out: str, message: str):
+    dataset = write(tmp_path / "data", frames("abc", count=1))
+    with pytest.raises(ConfigError, match=message):
+        fit_dataset(Network(), dataset, FitSettings(sources="a", hold_out=hold_out))
+
+
+def test_a_text_of_commas_names_no_source(tmp_path: Path):
+    dataset = write(tmp_path / "data", frames("a", count=1))
+    with pytest.raises(ConfigError, match=r"sources: got ' ,', expected sources separated by"):
+        fit_dataset(Network(), dataset, FitSettings(sources=" ,"))
+
+
 def test_weights_without_a_file_get_no_calibration(tmp_path: Path):
     network = Network()
     network.checkpoint_sha256 = ""
