@@ -208,9 +208,9 @@ def _frames(
         raise FitError(
             "the data set has no sample: look at what its manifest says was rejected and why"
         )
+    is_by_name = split is not None or not is_share(settings.hold_out, [dataset])
     split = split or split_sources([dataset], settings.hold_out, settings.seed, option="hold-out")
-    records = [r for part in (*split.training, *split.validation) for r in part.records]
-    view = find_view(predictor, records)
+    view = _view(predictor, split, is_by_name=is_by_name)
     training = collect_pairs(predictor, split.training, settings, progress)
     _check_frames(training, settings)
     held_out = Collected()
@@ -232,6 +232,15 @@ def _frames(
         is_dense=dataset.dense,
         fingerprint=dataset.fingerprint,
     )
+
+
+def _view(predictor: DepthPredictor, split: Split, *, is_by_name: bool) -> View:
+    """The view of what is fitted and held out; what a share holds out could be fitted as well."""
+    fitted = [record for data in split.training for record in data.records]
+    held_out = [record for data in split.validation for record in data.records]
+    if is_by_name:
+        return find_view(predictor, fitted, held_out)
+    return find_view(predictor, [*fitted, *held_out])
 
 
 def _judged(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,17 +55,19 @@ class SeveralViewsError(FitError):
 
     Args:
         found: what differs, and why that cannot be.
-        sources: what a fit can be made to: those with the view that most pictures have, alone.
+        sources: what a fit can be made to: those with the view that most pictures have, alone;
+            None: all that are fitted have it.
+        is_held_out_odd: whether something held out by name has another view than that.
     """
 
-    def __init__(self, found: str, sources: Sequence[str]) -> None:
+    def __init__(self, found: str, sources: Sequence[str] | None, is_held_out_odd: bool) -> None:
         self.found = found
         self.choice = f"--sources {shlex.quote(','.join(sources[:_NAMED]))}" if sources else ""
-        such_as = f", such as {self.choice}" if sources else ""
-        super().__init__(
-            f"{found}: choose sources that go together, also what is held out, with "
-            f"--sources{such_as}"
-        )
+        remedies = ["hold out another with --hold-out"] if is_held_out_odd else []
+        if sources is not None:
+            such_as = f", such as {self.choice}" if sources else ""
+            remedies.append(f"choose sources that go together with --sources{such_as}")
+        super().__init__(f"{found}: {', and '.join(remedies)}")
 
 
 @dataclass(frozen=True)
@@ -135,40 +137,63 @@ def collect_pairs(
     return collected
 
 
-def find_view(predictor: DepthPredictor, records: Sequence[SampleRecord]) -> View:
-    """The camera that the records, at least one, share.
+def find_view(
+    predictor: DepthPredictor,
+    records: Sequence[SampleRecord],
+    held_out: Sequence[SampleRecord] = (),
+) -> View:
+    """The camera that the records share.
+
+    Args:
+        predictor: whose network sees the pictures.
+        records: what is fitted, at least one; also what a share of the sources holds out.
+        held_out: what was held out by name, which has to go with the records.
 
     Raises:
         SeveralViewsError: cameras with different fields of view or network sizes,
-            with the sources that have them.
+            with the sources that go together.
     """
-    sources: dict[tuple[int, int], set[str]] = {}
-    pictures: Counter[tuple[int, int]] = Counter()
-    for record in records:
-        size = predictor.network_size(record.camera.height, record.camera.width)
-        sources.setdefault(size, set()).add(record.source)
-        pictures[size] += 1
-    if len(sources) > 1:
-        listed = "; ".join(f"{w}x{h}: {_names(names)}" for (h, w), names in sources.items())
-        most = sources[pictures.most_common(1)[0][0]]
-        others = {name for names in sources.values() if names is not most for name in names}
-        raise SeveralViewsError(
-            f"the network sees the pictures in different sizes ({listed}), and a calibration holds "
-            "for one",
-            sorted(most - others),
-        )
-    cameras = Counter(record.camera for record in records)
+    every = [*records, *held_out]
+    sizes = {
+        record.camera: predictor.network_size(record.camera.height, record.camera.width)
+        for record in every
+    }
+    size = Counter(sizes[record.camera] for record in records).most_common(1)[0][0]
+    cameras = Counter(record.camera for record in records if sizes[record.camera] == size)
     camera = cameras.most_common(1)[0][0]
-    differences = {other: view_difference(camera, other) for other in cameras}
-    others = {record.source for record in records if differences[record.camera]}
-    if others:
-        first = next(filter(None, differences.values()))
+    differences = {other: view_difference(camera, other) for other in sizes}
+    odd, odd_held_out = (
+        {r.source for r in part if sizes[r.camera] != size or differences[r.camera]}
+        for part in (records, held_out)
+    )
+    if odd or odd_held_out:
+        names = {*odd, *(f"{name} (held out)" for name in odd_held_out)}
+        first = next(filter(None, differences.values()), "")
         raise SeveralViewsError(
-            f"the cameras see different fields: in {_names(others)} {first} as for most pictures; "
-            "a calibration holds for one",
-            sorted({record.source for record in records} - others),
+            _sizes_found(sizes, records, held_out)
+            if len(set(sizes.values())) > 1
+            else f"the cameras see different fields: in {_names(names)} {first} as for most "
+            "pictures to fit; a calibration holds for one",
+            sorted({record.source for record in records} - odd) if odd else None,
+            bool(odd_held_out),
         )
-    return View(camera, next(iter(sources)), len(cameras))
+    return View(camera, size, len(sizes))
+
+
+def _sizes_found(
+    sizes: Mapping[Camera, tuple[int, int]],
+    records: Sequence[SampleRecord],
+    held_out: Sequence[SampleRecord],
+) -> str:
+    names: dict[tuple[int, int], set[str]] = {}
+    for part, note in ((records, ""), (held_out, " (held out)")):
+        for record in part:
+            names.setdefault(sizes[record.camera], set()).add(record.source + note)
+    listed = "; ".join(f"{w}x{h}: {_names(sources)}" for (h, w), sources in names.items())
+    return (
+        f"the network sees the pictures in different sizes ({listed}), and a calibration holds "
+        "for one"
+    )
 
 
 def _names(sources: Iterable[str]) -> str:

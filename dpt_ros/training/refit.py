@@ -114,7 +114,7 @@ def _with_held_out(
         if not len(other) or (not is_own and other.folder in learned_from):
             continue
         try:
-            find_view(predictor, [*dataset.records, *other.records])
+            find_view(predictor, dataset.records, other.records)
         except SeveralViewsError as error:
             why_not = f"what was held out cannot judge it: {error.found}"
             _log.warning("%s: %s", dataset.name, why_not)

@@ -17,6 +17,9 @@ from dpt_ros.training.fit import fit_dataset
 from dpt_ros.training.fit_settings import FitSettings
 from dpt_ros.training.fit_summary import remarks
 
+WIDE = Camera(48, 36, 25.0, 25.0, 23.5, 17.5)
+LONG = Camera(60, 36, 50.0, 40.0, 29.5, 17.5)
+
 
 @pytest.mark.parametrize(
     ("network", "options", "message"),
@@ -38,13 +41,11 @@ def test_what_cannot_be_fitted_is_refused(network, options, message: str, tmp_pa
 
 
 def test_one_calibration_is_for_one_camera(tmp_path: Path):
-    wide = Camera(48, 36, 25.0, 25.0, 23.5, 17.5)
-    long = Camera(60, 36, 50.0, 40.0, 29.5, 17.5)
     alike = dataclasses.replace(CAMERA, fx_px=40.1)
-    samples = [*frames("ab"), *frames("w", 1, camera=wide), *frames("l", 1, camera=long)]
+    samples = [*frames("ab"), *frames("w", 1, camera=WIDE), *frames("l", 1, camera=LONG)]
     dataset = write(tmp_path / "data", [*samples, *frames("s", 1, camera=alike)])
 
-    with pytest.raises(FitError, match=r"256x192: a, b, s, w; 320x192: l\).*--sources a,b,s,w$"):
+    with pytest.raises(FitError, match=r"256x192: a, b, s, w; 320x192: l\).*--sources a,b,s$"):
         fit_dataset(Network(), dataset, QUICK)
     with pytest.raises(
         FitError, match=r"in w fx / width is 0.5208, expected 0.8333 as.*--sources a,b,s$"
@@ -53,6 +54,31 @@ def test_one_calibration_is_for_one_camera(tmp_path: Path):
     result = fit_dataset(Network(), dataset, dataclasses.replace(QUICK, sources="a, b,s"))
     assert result.calibration.camera == CAMERA
     assert any("2 cameras with nearly the same field" in remark for remark in remarks(result))
+
+
+@pytest.mark.parametrize(
+    ("sources", "hold_out", "message"),
+    [
+        ("a", "l", r"320x192: l \(held out\).*: hold out another with --hold-out$"),
+        ("a", "w", r"in w \(held out\) fx / width is 0.52.*: hold out another with --hold-out$"),
+        ("l", "a,b", r"256x192: a \(held out\), b \(held.*: hold out another with --hold-out$"),
+        ("a", "other", r"256x192: a; 320x192: z \(held out\).*: hold out another with --hold-out$"),
+        ("a,b,w", "c", r"in w fx / width .*: choose sources .*, such as --sources a,b$"),
+        ("a,b,w", "l", r"320x192: l \(held.*: hold out another .*, and choose .*--sources a,b$"),
+        ("a,b,w,l", "0.5", r"\(256x192: a, b, w; 320x192: l\).*: choose .*--sources l$"),
+    ],
+)
+def test_another_camera_is_told_with_what_to_change(
+    tmp_path: Path, monkeypatch, sources: str, hold_out: str, message: str
+):
+    """Only what is fitted can be chosen with --sources; what is held out, in its place."""
+    samples = [*frames("abc"), *frames("w", camera=WIDE), *frames("l", count=20, camera=LONG)]
+    dataset = write(tmp_path / "data", samples)
+    write(tmp_path / "other", frames("z", count=20, camera=LONG))
+    monkeypatch.chdir(tmp_path)
+    settings = dataclasses.replace(QUICK, sources=sources, hold_out=hold_out)
+    with pytest.raises(FitError, match=message):
+        fit_dataset(Network(), dataset, settings)
 
 
 def test_wrong_settings_say_what_there_is(tmp_path: Path):

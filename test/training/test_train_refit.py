@@ -116,7 +116,8 @@ def test_pictures_of_another_camera_do_not_judge_it_and_it_is_fitted_all_the_sam
     made = fitted(start, tmp_path, [data], str(tmp_path / "other"))["data"]
     assert made["scale"] == pytest.approx(scale, rel=1e-3)
     assert made["held_out_abs_rel"] is None
-    assert "cannot judge it: the cameras see different fields" in made["why_not_held_out"]
+    told = "cannot judge it: the cameras see different fields: in s7 (held out) fx / width is 1.5"
+    assert told in made["why_not_held_out"]
     evidence = load_calibration(tmp_path / "calibration.yaml").fit
     assert evidence["why_nothing_is_held_out"] == made["why_not_held_out"]
     assert made["why_not_held_out"] in evidence["remarks"][0]
@@ -138,7 +139,10 @@ def test_pictures_of_two_cameras_are_fitted_with_the_command_that_is_told(tmp_pa
     made = fitted(start, tmp_path, [Dataset(tmp_path / "my data")], "0")["my data"]
     told = f"`dpt-ros fit '{tmp_path}/my data' --model {tmp_path}/model.safetensors --sources a,b`"
     assert made["why_not"].endswith(f"fit sources that go together with {told}")
-    assert "expected 0.9375 as for most pictures; a calibration holds for one" in made["why_not"]
+    assert (
+        "expected 0.9375 as for most pictures to fit; a calibration holds for one"
+        in made["why_not"]
+    )
 
 
 def test_a_data_set_of_which_nothing_is_held_out_says_so(tmp_path, start, written):
