@@ -30,8 +30,9 @@ def same_recordings(datasets: Sequence[Dataset]) -> list[list[Source]]:
     """All sources that have samples, in groups that are of one recording or scene.
 
     Two are where the manifests name the same folder, recording or rendered scene, or where the
-    same pictures are in both, as in a recording and what was cut from it, converted or copied.
-    Files of pictures are compared, and none is decoded.
+    same pictures are in both, as in a recording and what was cut from it, converted or renamed.
+    Files of pictures are compared, and none is decoded. Where two data sets took other pictures of
+    such a recording, as with an interval and another first one, they are not known to be of one.
 
     Returns:
         the groups in the order of their first source; most hold just that one.
