@@ -56,7 +56,12 @@ def split_sources(
     else:
         split = _split_named(datasets, validation, option)
         _refuse_shared(split, option)
-    if not sum(len(dataset) for dataset in split.training):
+    if not sum(map(len, split.training)):
+        if sum(map(len, datasets)):
+            raise ConfigError(
+                f"{option}: got {validation!r}, which is every source: leave some to learn from, "
+                "or name another data set"
+            )
         raise ConfigError("there are no samples to learn from; name another data set")
     if split.why_no_validation:
         _log.warning("nothing is held out: %s", split.why_no_validation)

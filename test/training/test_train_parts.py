@@ -275,7 +275,9 @@ def test_a_single_source_holds_nothing_out_and_says_so(tmp_path, write_dataset):
 
 
 def test_nothing_to_learn_from_is_refused(dense_dataset):
-    with pytest.raises(ConfigError, match="no samples"):
+    with pytest.raises(ConfigError, match="no samples to learn from"):
+        split_sources([dense_dataset.select([])], "0", seed=0)
+    with pytest.raises(ConfigError, match="validation: got 'a,b,c', which is every source: leave"):
         split_sources([dense_dataset], "a,b,c", seed=0)
 
 
