@@ -160,7 +160,7 @@ def used_sources(dataset: Dataset, settings: FitSettings) -> Dataset:
 
     Raises:
         DatasetError: sources to fit to that there are not.
-        ConfigError: sources to hold out that there are not, or that are fitted to; no name at all.
+        ConfigError: sources to hold out that there are not, or that leave none to fit; no name.
     """
     if not settings.sources:
         return dataset
@@ -174,12 +174,12 @@ def used_sources(dataset: Dataset, settings: FitSettings) -> Dataset:
     if is_share(settings.hold_out, [dataset]) or folder_named(settings.hold_out, [dataset]):
         return fitted
     held_out = known_names(settings.hold_out, [dataset], "hold-out")
-    if both := [name for name in chosen if name in held_out]:
+    if all(name in held_out for name in chosen):
         raise ConfigError(
-            f"both fitted and held out: {', '.join(both)}; name a source with --sources or with "
-            "--hold-out"
+            f"both to be fitted and held out: {', '.join(chosen)}; nothing is left to fit: name "
+            "other sources with --sources or with --hold-out"
         )
-    return dataset.select([*chosen, *held_out])
+    return dataset.select(list(dict.fromkeys([*chosen, *held_out])))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def test_held_out_sources_take_no_part(tmp_path: Path):
     assert {entry.source for entry in result.frames if entry.is_held_out} == {"c"}
 
 
-@pytest.mark.parametrize(("sources", "hold_out"), [("b", "c"), ("b,", " c ,")])
+@pytest.mark.parametrize(("sources", "hold_out"), [("b", "c"), ("b,", " c ,"), ("b,c", "c")])
 def test_a_source_beside_those_that_are_fitted_can_be_held_out(
     tmp_path: Path, sources: str, hold_out: str
 ):

@@ -98,7 +98,7 @@ def test_wrong_settings_say_what_there_is(tmp_path: Path):
     [
         ("x", "hold-out: 'x' is no source and no data set's folder; sources: a, b, c$"),
         ("b,x", "hold-out: 'x' is no source.*; sources: a, b, c$"),
-        ("a,b", "^both fitted and held out: a; name a source with --sources or with --hold-out$"),
+        ("a,b", "^both to be fitted and held out: a; nothing is left to fit: name other sources"),
         ("", "hold-out: got '', expected sources"),
     ],
 )
