@@ -23,6 +23,8 @@ from dpt_ros.messages.errors import MessageError
 PATIENCE_NS = 1_500_000_000
 """Truth that comes later than this after its picture is not waited for."""
 
+LATE_SCAN = f"scan that came more than {PATIENCE_NS / 1e9:g} s after its picture"
+
 ANSWER_PATIENCE_NS = 30_000_000_000
 """The same of depth: a large network on a CPU takes seconds."""
 
@@ -108,14 +110,30 @@ class LiveJoin:
         return dict(self._assembly.tally.rejected)
 
     @property
+    def scans(self) -> int:
+        """How many scans came."""
+        return self._assembly.tally.scans_read
+
+    @property
     def warnings(self) -> list[str]:
         """What to know of the truth, each once."""
         return self._assembly.tally.warnings
 
-    @property
-    def examples(self) -> dict[str, str]:
-        """Reason -> the first one's words."""
-        return self._assembly.tally.examples
+    def why_no_truth(self) -> str:
+        """Why the scans that came gave none that could be scored, the most frequent first."""
+        tally = self._assembly.tally
+        reasons = []
+        for reason, count in tally.rejected.most_common():
+            example = tally.examples.get(reason)
+            reasons.append(f"{count} x {reason}{f' ({example})' if example else ''}")
+        if tally.samples:
+            reasons.append(f"{tally.samples} scans gave truth, but no depth of theirs was scored")
+        elif 2 * tally.rejected.total() < self.scans:
+            reasons.append(
+                f"most of the {self.scans} scans were within {self._settings.max_gap_s:g} s of no "
+                "picture: are the clocks of camera and LiDAR synchronised?"
+            )
+        return "; ".join(reasons)
 
     def forget(self) -> None:
         """Start anew, after a clock that jumped; fixed transforms are kept."""
@@ -134,6 +152,8 @@ class LiveJoin:
             joined = Joined(stamp_ns, received_s, message, message.header)
             self._waiting[stamp_ns] = joined
             self._newest_ns = max(self._newest_ns, stamp_ns)
+        elif topic == self._topics.points and self._is_late(stamp_ns):
+            self._assembly.tally.reject(LATE_SCAN)
         for sample in self._assembly.feed(BagMessage(topic, stamp_ns, message), self._topics):
             self._sampled_ns = max(self._sampled_ns, sample.stamp_ns)
             if sample.stamp_ns in self._waiting:
@@ -187,6 +207,13 @@ class LiveJoin:
         self._assembly.tally.warn(
             f"the pictures' stamps went back by {back_ns / 1e9:.1f} s: it was begun anew there"
         )
+
+    def _is_late(self, scan_ns: int) -> bool:
+        """Whether a scan comes when no picture of its time is waited for any more."""
+        gap_ns = round(self._settings.max_gap_s * 1e9)
+        if self._newest_ns - scan_ns <= PATIENCE_NS + gap_ns:
+            return False
+        return not any(abs(stamp_ns - scan_ns) <= gap_ns for stamp_ns in self._waiting)
 
     def _is_answered(self, joined: Joined) -> bool:
         if joined.inverse_depth is None:

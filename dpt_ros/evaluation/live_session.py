@@ -106,6 +106,8 @@ class LiveSession:
         self._troubles: list[str] = []
         self.partial = ""
         """Why what is scored is only a part; "" while it is not."""
+        self.why_no_scan = "no scan of a LiDAR came"
+        """To be told where none came; filled by who knows the topic."""
         self.node = NodeFacts()
         """What is known of the depth node; filled by who hears it."""
         self._recorded = 0
@@ -163,8 +165,8 @@ class LiveSession:
         elif not self.evaluation.frames:
             missing.append("depth: the node answered no picture")
         elif not self.evaluation.scored:
-            reasons = [*self.join.examples.values(), *self.join.rejected]
-            missing.append(f"truth: {'; '.join(reasons) or 'no scan of a LiDAR came'}")
+            has_scans = self.join.scans > 0
+            missing.append(f"truth: {self.join.why_no_truth() if has_scans else self.why_no_scan}")
         if not self._metres.has_any:
             missing.append("metres: this model's depth is relative; set the parameter calibration")
         node = self.node

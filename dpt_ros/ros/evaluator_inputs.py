@@ -52,9 +52,11 @@ class EvaluatorInputs:
         beside = f"{image.rpartition('/')[0]}/camera_info" if samples.image_topic else "camera_info"
         image = transport_topic(node, image, settings.image_transport)
         image_type = CompressedImage if is_compressed else Image
+        self._points = self._listen("points", PointCloud2, samples.points_topic or "points", SENSOR)
+        self._has_lidar = False
         self._watched = [
             self._listen("image", image_type, image, SENSOR),
-            self._listen("points", PointCloud2, samples.points_topic or "points", SENSOR),
+            self._points,
             self._listen("inverse_depth", Image, f"{depth_node}/inverse_depth/image", MOVING),
             self._listen("depth", Image, f"{depth_node}/depth/image_rect", MOVING),
         ]
@@ -81,6 +83,12 @@ class EvaluatorInputs:
     def silent(self) -> list[str]:
         """Topics that nobody publishes."""
         return [topic for topic in self._watched if self._node.count_publishers(topic) == 0]
+
+    def why_no_scan(self) -> str:
+        """For people, where none came. To be asked meanwhile: a LiDAR ends with its recording."""
+        self._has_lidar |= self._node.count_publishers(self._points) > 0
+        reason = "no scan came on" if self._has_lidar else "nobody publishes"
+        return f"{reason} {self._points}"
 
     def _listen(self, name: str, kind: Any, topic: str, profile: QoSProfile) -> str:
         def receive(message: Any) -> None:

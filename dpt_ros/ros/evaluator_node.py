@@ -137,6 +137,7 @@ class EvaluatorNode(Node):
             self.session.trouble(text)
         values = self.session.status()
         missing = self._inputs.silent()
+        self.session.why_no_scan = self._inputs.why_no_scan()
         self._note_partial()
         values["nobody publishes"] = ", ".join(missing) or "none"
         level = DiagnosticStatus.WARN if missing else DiagnosticStatus.OK

@@ -248,6 +248,67 @@ def test_a_node_that_never_answers_is_named(recordings):
     assert "depth: the node answered no picture" in session.facts().missing
 
 
+def session_of(recordings, scans):
+    """One of 60 pictures with depth at 10 Hz, the first before its camera_info.
+
+    `scans`: picture -> stamps of the scans that come after it, in pictures.
+    """
+    session = LiveSession(
+        LiveSettings(model="dpt_tiny", samples=SampleSettings(min_points=1)), TOPICS
+    )
+    pose = ("lidar", "camera", np.linalg.inv(recordings.OPTICAL_FROM_LIDAR))
+    session.join.add_transforms(recordings.transforms(START, pose), is_static=True)
+    for index in range(60):
+        stamp = START + index * STEP
+        image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
+        list(session.add(TOPICS.image, image, stamp / 1e9))
+        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9 + 0.05))
+        list(session.add("camera_info", recordings.info(stamp, 32, 24, 25.0), 0.0))
+        for place in scans(index):
+            cloud = recordings.cloud(START + round(place * STEP), recordings.wall(4.0))
+            list(session.add("points", cloud, 0.0))
+    list(session.finish())
+    return session
+
+
+def test_a_lidar_that_is_not_there_is_the_reason_for_no_score(recordings):
+    session = session_of(recordings, lambda index: [])
+    assert session.facts().rejected == {"picture before the first camera_info": 1}
+    assert "truth: no scan of a LiDAR came" in session.facts().missing
+    session.why_no_scan = "nobody publishes /lidar/points"
+    assert "truth: nobody publishes /lidar/points" in session.facts().missing
+
+
+@pytest.mark.parametrize("late", [20, 30])
+def test_scans_that_come_too_late_are_the_reason_for_no_score(recordings, late):
+    session = session_of(recordings, lambda index: [index - late] if index > late else [])
+    (told,) = [text for text in session.facts().missing if text.startswith("truth: ")]
+    assert told.startswith(f"truth: {59 - late} x scan that came more than 1.5 s after its picture")
+    assert f"{59 - late} x scan that came more than 1.5 s" in session.status()["no truth"]
+    assert session.evaluation.scored == 0
+
+
+def test_a_scan_that_comes_late_to_a_picture_that_still_waits_is_not_told_as_late(recordings):
+    """Of a slow network, whose depth comes later still."""
+    join = new_join(recordings, with_depth=False)
+    done = []
+    for index in range(60):
+        done += feed(join, recordings, index, with_scan=False)
+        if index >= 18:
+            stamp = START + (index - 18) * STEP
+            done += join.add("points", recordings.cloud(stamp, recordings.wall(4.0)), 0.0)
+    assert done == [] and join.rejected == {}
+
+
+def test_scans_of_another_clock_are_the_reason_for_no_score(recordings):
+    session = session_of(recordings, lambda index: [index + 1e5])
+    (told,) = [text for text in session.facts().missing if text.startswith("truth: ")]
+    assert told.endswith(
+        "most of the 60 scans were within 0.05 s of no picture: are the clocks of camera and LiDAR "
+        "synchronised?"
+    )
+
+
 def test_what_is_known_of_the_node_is_in_the_report_and_what_is_not_is_told(recordings, tmp_path):
     stamps = [START + index * STEP for index in range(3)]
     bag = recordings.write_bag(tmp_path / "drive", recordings.drive(stamps))
