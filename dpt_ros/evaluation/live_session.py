@@ -243,12 +243,17 @@ class LiveSession:
 
     def _not_all(self) -> list[str]:
         """That pictures of the recording did not come, as far as is known."""
-        if len(self._timing) >= self._recorded:
+        came, losses = len(self._timing), self.node.losses
+        if came >= self._recorded:
             return []
-        return [
-            f"{len(self._timing)} of the {self._recorded} pictures of the recording came: the "
-            "others were not played, or were lost on their way"
-        ]
+        told = f"{came} of the {self._recorded} pictures of the recording reached the evaluator"
+        in_node = losses.get("played", 0) - losses.get("lost_before_node", 0)
+        if in_node > came:
+            return [
+                f"{told}, and {in_node} the node, of which depth came for {losses['answered']}: "
+                "those that the evaluator missed are not scored"
+            ]
+        return [f"{told}: the others were not played, or were lost on their way"]
 
     def _read_recording(self, path: Path) -> None:
         """Its fixed transforms, and how many pictures it has."""

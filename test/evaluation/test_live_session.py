@@ -336,7 +336,13 @@ def test_what_is_known_of_the_node_is_in_the_report_and_what_is_not_is_told(reco
     assert "CPU of the node: why" in facts.missing and "the node is odd" in facts.troubles
     assert facts.recording["pictures"] == 3
     assert metrics_json(session.evaluation, facts)["samples"]["max_gap_s"] == 0.02
-    assert "2 of the 3 pictures of the recording came" in facts.troubles[0]
+    told = "2 of the 3 pictures of the recording reached the evaluator"
+    assert facts.troubles[0] == f"{told}: the others were not played, or were lost on their way"
+    session.node = NodeFacts(losses={"played": 3, "lost_before_node": 0, "answered": 3})
+    assert session.facts().troubles[0] == (
+        f"{told}, and 3 the node, of which depth came for 3: those that the evaluator missed are "
+        "not scored"
+    )
     page = build_replay_report(session.evaluation, facts).html()
     assert "samples.max_gap_s" in page and "samples.lidar.occlusion_step" in page
     assert "333.0" in page and "not known live" in page and "CPU of the node: why" in page
