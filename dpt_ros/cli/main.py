@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from dpt_ros import __version__
 from dpt_ros.inference.freed_memory import keep_freed_memory
@@ -28,6 +29,8 @@ _COMMANDS = (
 _NETWORK_COMMANDS = ("predict", "fit", "evaluate", "bench")
 """Those that run a network in their own process, image after image."""
 _ROS_MODULES = ("rclpy", "ament_index_python", "rosidl_parser", "rpyutils")
+_OF_BINDINGS = (RuntimeError, SystemError)
+"""What a KeyboardInterrupt can come out as of C++ that calls Python, such as rclpy's."""
 _PIP_NAMES = {"cv2": "opencv-python", "yaml": "PyYAML"}
 """Of modules that pip knows under another name."""
 
@@ -52,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for chatty in ("matplotlib", "PIL"):  # tell of every font and every chunk of a file
         logging.getLogger(chatty).setLevel(logging.INFO)
+    signals: list[int] = []
     if arguments is None:  # a process of its own: what it started ends with it
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        _interrupt_on_signals(signals)
         if options.command in _NETWORK_COMMANDS:
             keep_freed_memory()
     try:
@@ -66,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if signals and type(error) in _OF_BINDINGS:
+            logging.debug("what the interrupt became", exc_info=error)
+            print("interrupted", file=sys.stderr)
+            return 130
         # cv2's error is told by its name: cv2 is not to be imported for it.
         is_expected = isinstance(error, (ImportError, OSError, ValueError, RuntimeError))
         if options.verbose or not (is_expected or type(error).__module__ == "cv2"):
@@ -73,6 +81,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = _missing(error) if isinstance(error, ModuleNotFoundError) else str(error).strip()
         print(f"dpt-ros {options.command}: {reason}", file=sys.stderr)
         return 1
+
+
+def _interrupt_on_signals(came: list[int]) -> None:
+    """SIGTERM and SIGINT raise KeyboardInterrupt; `came` is told of them."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _missing(error: ModuleNotFoundError) -> str:

@@ -77,25 +77,48 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
         main(["bench", "network"])
 
 
+WAITS = """
+import os, signal, sys, time
+from dpt_ros.cli import main as module
+
+class Parser:
+    def parse_args(self, _):
+        import argparse
+        return argparse.Namespace(func=self.run, verbose=False, command="wait")
+
+    def run(self, _):
+        try:
+            os.kill(os.getpid(), signal.NAME)
+            time.sleep(30)
+        AFTER
+
+module._parser = Parser
+sys.exit(module.main())
+"""
+
+
+def signalled(name: str, after: str) -> subprocess.CompletedProcess[str]:
+    """A command that gets a signal while it waits, and what it does after that."""
+    program = WAITS.replace("NAME", name).replace("AFTER", after)
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 def test_sigterm_ends_a_command_as_an_interrupt_does():
-    waits = (
-        "import os, signal, sys, time\n"
-        "from dpt_ros.cli import main as module\n"
-        "class Parser:\n"
-        "    def parse_args(self, _):\n"
-        "        import argparse\n"
-        "        return argparse.Namespace(func=self.run, verbose=False, command='wait')\n"
-        "    def run(self, _):\n"
-        "        try:\n"
-        "            os.kill(os.getpid(), signal.SIGTERM)\n"
-        "            time.sleep(30)\n"
-        "        finally:\n"
-        "            print('tidied up', flush=True)\n"
-        "module._parser = Parser\n"
-        "sys.exit(module.main())\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", waits], capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = signalled("SIGTERM", "finally: print('tidied up', flush=True)")
     assert ended.returncode == 130, ended.stderr
     assert ended.stdout == "tidied up\n" and "interrupted" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_an_interrupt_that_a_binding_turned_into_its_own_error_is_one(name):
+    why = "Unable to convert call argument '0' to Python object"
+    ended = signalled(name, f"except KeyboardInterrupt: raise RuntimeError({why!r}) from None")
+    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
+
+
+def test_an_error_after_an_interrupt_is_told():
+    """Of a command that writes what it has: its result is not there."""
+    ended = signalled("SIGTERM", "except KeyboardInterrupt: raise OSError('the disk is full')")
+    assert (ended.returncode, ended.stderr) == (1, "dpt-ros wait: the disk is full\n")
