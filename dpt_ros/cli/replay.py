@@ -134,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
     if facts.partial:
         print(f"partial: {facts.partial}", file=sys.stderr)
     has_metres = evaluation.published.frames > 0 or not options.calibration
-    if evaluation.frames and not has_metres:
+    if evaluation.frames and not has_metres and (why_no_metres or not facts.partial):
         told = f"no picture got the metres of --calibration: {why_no_metres}"
         print(f"dpt-ros replay: {told}", file=sys.stderr)
     return 1 if facts.partial or not evaluation.frames or not has_metres else 0

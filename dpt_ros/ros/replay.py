@@ -92,6 +92,8 @@ class ReplayPeer(NodePeer):
         self._info_repeats = 0
         self.without_metres = 0
         """How many answers had none, though they were expected."""
+        self.cut_off = 0
+        """How many of these came so late that, on leaving `listening`, theirs may have followed."""
         self.why_no_metres = ""
         """Why not, of the first of them."""
 
@@ -288,9 +290,12 @@ class ReplayPeer(NodePeer):
         """Hand out answers that have waited for depth in metres until the end."""
         if self._finished is None or self._failure is not None:
             return
+        now_s = time.monotonic()
         try:
             for stamp_ns, awaited in self._awaited.items():
                 if _ALWAYS in awaited.messages:
+                    is_late = now_s - awaited.heard_s > OPTIONAL_S
+                    self.cut_off += not (is_late or self._is_complete(awaited))
                     self._finished(stamp_ns, self._answer(awaited))
         except Exception as error:  # told like those of the thread
             self._failure = error

@@ -198,11 +198,17 @@ def _conclude(peer: ReplayPeer, node: NodeProcess, result: ReplayResult) -> None
     answered = log.timing.summary()["answered"]
     again = log.published - log.pictures
     result.losses = losses(log.pictures, answered, peer.node_counts(), again)
-    result.why_no_metres = peer.why_no_metres
-    if 0 < peer.without_metres < answered:
-        some = f"{peer.without_metres} of {answered} pictures have none: "
-        result.why_no_metres = some + peer.why_no_metres
+    result.why_no_metres = _why_no_metres(peer, answered, peer.cut_off if result.partial else 0)
     result.network = peer.network_report()
+
+
+def _why_no_metres(peer: ReplayPeer, answered: int, cut_off: int) -> str:
+    """For people; "" where all have metres but those that a replay which broke off cut off."""
+    without, answered = peer.without_metres - cut_off, answered - cut_off
+    if without == 0:
+        return ""
+    some = f"{without} of {answered} pictures have none: " if without < answered else ""
+    return some + peer.why_no_metres
 
 
 def _first(messages: Iterator[PlayedMessage], most: int) -> Iterator[PlayedMessage]:

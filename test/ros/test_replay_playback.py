@@ -318,12 +318,15 @@ def test_lockstep_takes_no_metres_once_they_did_not_come(
 
 
 @pytest.mark.node
-def test_an_answer_without_metres_is_an_answer(ros_environment: Any, peer: Any) -> None:
+def test_an_answer_without_metres_is_an_answer(
+    ros_environment: Any, peer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The node publishes none of a picture without camera_info, or of another field of view."""
     from sensor_msgs.msg import Image
 
     from dpt_ros.ros.replay import ReplayPeer
 
+    monkeypatch.setattr("dpt_ros.ros.replay.OPTIONAL_S", 60.0)
     topics = {"inverse": "/dpt/inverse_depth/image", "metres": "/dpt/depth/image_rect"}
     node = {name: peer.node.create_publisher(Image, topic, 10) for name, topic in topics.items()}
     ended: dict[int, Any] = {}
@@ -334,7 +337,7 @@ def test_an_answer_without_metres_is_an_answer(ros_environment: Any, peer: Any) 
             for second in (1, 2, 3, 4):
                 message = depth_image(second)
                 replay.publish(PlayedMessage(True, second, 0, second * 10**9, message, message))
-            # Of 2 there are no metres, 3 was passed over, and at the end 4 still waits for metres.
+            # At the end 2 and 4 still wait for metres; 3 was passed over.
             node["inverse"].publish(depth_image(1))
             node["metres"].publish(depth_image(1))
             node["inverse"].publish(depth_image(2))
@@ -344,7 +347,7 @@ def test_an_answer_without_metres_is_an_answer(ros_environment: Any, peer: Any) 
         assert sorted(metres) == [1, 2, 3, 4]
         assert metres[1] is not None and metres[2] is None and metres[4] is None
         assert ended[3 * 10**9] is None
-        assert (replay.without_metres, replay.outstanding()) == (2, 0)
+        assert (replay.without_metres, replay.cut_off, replay.outstanding()) == (2, 2, 0)
         assert replay.why_no_metres == "the node publishes no depth in metres"
     for publisher in node.values():
         peer.node.destroy_publisher(publisher)

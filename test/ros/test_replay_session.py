@@ -67,6 +67,41 @@ def test_every_picture_is_concluded_in_order_with_its_answer_or_none(
     assert told == list(range(PICTURES)) and not result.partial
 
 
+def concluded_peer(**more: Any) -> Any:
+    """A peer whose replay is over."""
+    known: dict[str, Any] = {
+        "spin": lambda _: None,
+        "node_counts": lambda: {"received": 4, "published": 4},
+        "why_no_metres": "",
+        "without_metres": 0,
+        "cut_off": 0,
+        "network_report": dict,
+    }
+    return SimpleNamespace(**{**known, **more})
+
+
+@pytest.mark.parametrize(
+    ("without", "cut_off", "partial", "told"),
+    [
+        (1, 1, "interrupted", ""),
+        (3, 3, "interrupted", ""),
+        (2, 1, "interrupted", "1 of 2 pictures have none: why"),
+        (3, 1, "interrupted", "why"),
+        (1, 1, "", "1 of 3 pictures have none: why"),
+    ],
+)
+def test_metres_that_an_interrupt_cut_off_are_not_missed(
+    without: int, cut_off: int, partial: str, told: str
+) -> None:
+    result = ReplayResult(partial=partial)
+    for index in range(3):
+        seconds = float(index)
+        result.log.timing.add(FrameTime(index, seconds, seconds, seconds + 0.1))
+    peer = concluded_peer(without_metres=without, cut_off=cut_off, why_no_metres="why")
+    replay_session._conclude(peer, SimpleNamespace(check=lambda: None), result)
+    assert result.why_no_metres == told
+
+
 def test_what_was_published_again_is_neither_played_nor_lost() -> None:
     """The node had no camera_info for the first picture, and answered it twice."""
     result = ReplayResult()
@@ -74,13 +109,7 @@ def test_what_was_published_again_is_neither_played_nor_lost() -> None:
     for index in range(3):
         seconds = float(index)
         result.log.timing.add(FrameTime(index, seconds, seconds, seconds + 0.1))
-    peer = SimpleNamespace(
-        spin=lambda _: None,
-        node_counts=lambda: {"received": 4, "published": 4},
-        why_no_metres="",
-        without_metres=0,
-        network_report=dict,
-    )
+    peer = concluded_peer()
     replay_session._conclude(peer, SimpleNamespace(check=lambda: None), result)
     told = {name: count for name, count in result.losses.items() if count}
     assert told == {"played": 3, "published_again": 1, "answered": 3}
