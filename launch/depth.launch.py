@@ -25,7 +25,7 @@ from dpt_ros.ros.launch_arguments import (
     check_namespace,
     check_rviz,
     check_topics,
-    unused_parameters_messages,
+    unused_parameters_message,
 )
 
 # Launch arguments that become parameters of the same name where they are given.
@@ -96,7 +96,7 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
     file = Path(given["params_file"]).expanduser()
     if not file.is_file():  # launch_ros would only warn, and start with the defaults
         raise RuntimeError(f"params_file: there is no file {file}")
-    for unused in unused_parameters_messages(file, f"{root}/dpt"):
+    if unused := unused_parameters_message(file, f"{root}/dpt"):
         get_logger("depth.launch.py").warning(unused)
     return [depth_node(given, file), rviz(given, root, share)]
 

@@ -116,11 +116,12 @@ def check_player() -> None:
         )
 
 
-def unused_parameters_messages(path: Path, node: str) -> list[str]:
-    """What to say of a parameter file that holds nothing for a node, or of sections that miss it.
+def unused_parameters_message(path: Path, node: str) -> str:
+    """What to say of a parameter file that holds nothing for a node, or has a section beside it.
 
-    A section misses it that is for a node of its name in another namespace. A file that can't be
-    read says nothing here: the node tells what is wrong with it.
+    That is one that would be its own without its namespace; those of other namespaces are other
+    robots'. "" if there is nothing to say, also of a file that can't be read: the node tells what
+    is wrong with it.
 
     Args:
         path: of the file.
@@ -129,20 +130,19 @@ def unused_parameters_messages(path: Path, node: str) -> list[str]:
     try:
         names = list(_nodes(yaml.safe_load(path.read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return []
-    others = [name for name in names if not _is_meant(name, node)]
-    if len(others) == len(names):
-        return [
+        return ""
+    if not any(_is_meant(name, node) for name in names):
+        return (
             f"params_file {path} holds nothing for the node {node} (its keys: "
             f"{', '.join(names) or 'none'}): name it {node}, or /** for every node"
-        ]
-    base = node.rpartition("/")[2]
-    return [
-        f"params_file {path}: its section {name} is not for the node {node}, which does not get "
+        )
+    bare = f"/{node.rpartition('/')[2]}"
+    if bare not in names or _is_meant(bare, node):
+        return ""
+    return (
+        f"params_file {path}: its section {bare} is not for the node {node}, which does not get "
         f"its values: name it {node}, or leave it if it is for another node"
-        for name in others
-        if name.rpartition("/")[2] == base
-    ]
+    )
 
 
 def _nodes(content: Any, above: str = "") -> Iterator[str]:

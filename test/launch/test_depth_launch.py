@@ -295,16 +295,19 @@ def test_a_section_that_misses_the_node_is_told_beside_one_that_does_not(
     launch: Launch, tmp_path: Path, caplog: pytest.LogCaptureFixture, own: str
 ) -> None:
     file = tmp_path / "mine.yaml"
-    others = dict.fromkeys(("camera_driver", "/robot/camera", "/other/*"), PARAMETERS)
+    elsewhere = ("camera_driver", "/robot/camera", "/other/*", "/other/dpt", "/a/robot/dpt")
+    others = dict.fromkeys(elsewhere, PARAMETERS)
     file.write_text(json.dumps({own: PARAMETERS, **others}))
     launch("depth", params_file=str(file), namespace="robot")
     assert caplog.messages == [], "sections of other nodes"
 
     missing = {"dpt": PARAMETERS, "a": {"b": {"dpt": PARAMETERS}}}
-    file.write_text(json.dumps({own: PARAMETERS, **others, **missing}))
+    file.write_text(json.dumps({own: PARAMETERS, **others, **missing, "/dpt": PARAMETERS}))
     launch("depth", params_file=str(file), namespace="robot")
     assert caplog.messages == [
-        f"params_file {file}: its section {name} is not for the node /robot/dpt, which does not "
-        "get its values: name it /robot/dpt, or leave it if it is for another node"
-        for name in ("/dpt", "/a/b/dpt")
+        f"params_file {file}: its section /dpt is not for the node /robot/dpt, which does not get "
+        "its values: name it /robot/dpt, or leave it if it is for another node"
     ]
+    caplog.clear()
+    launch("depth", params_file=str(file))
+    assert caplog.messages == [], "the sections of robots, to a node without a namespace"
