@@ -32,7 +32,13 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from dpt_ros.config import parse_flag
 from dpt_ros.ros.evaluator_main import NOTHING_SCORED
-from dpt_ros.ros.launch_arguments import check_choices, check_player, check_rviz, check_topics
+from dpt_ros.ros.launch_arguments import (
+    check_choices,
+    check_evaluation,
+    check_player,
+    check_rviz,
+    check_topics,
+)
 from dpt_ros.ros.transport import widen_shared_memory
 
 # Launch arguments that become parameters of both nodes where they are given.
@@ -62,7 +68,7 @@ ARGUMENTS = {
     "odometry": ("/odom", "topic of the odometry, for what no /tf tells of movement"),
     "rectified": ("true", "false: the images are raw, with the camera_info's distortion"),
     "transforms": ("", "YAML file of fixed transforms, instead of those of /tf_static"),
-    "protocol": ("full", "full, kitti, nyu or zero-shot"),
+    "protocol": ("full", "full, kitti, nyu, zero-shot or all"),
     "output": ("live_evaluation", "folder of the report; a new one, or an empty one"),
     "overwrite": ("false", "true: replace the files of an earlier report in that folder"),
     "log_level": ("info", "debug or info"),
@@ -96,7 +102,9 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
 
     Raises:
         RuntimeError: there is no such recording, no `ros2 bag`, or no rviz2 where it is asked for.
-        ConfigError: an argument that is neither true nor false, no topic, or not one of a few.
+        ConfigError: an argument that is neither true nor false, no topic, no speed, not one of a
+            few, or a file of transforms that is wrong.
+        OSError: the folder for the report holds something, or can't be written.
     """
     names = (*ARGUMENTS, *SHARED, *NODE_ONLY, "bag")
     given = {name: LaunchConfiguration(name).perform(context) for name in names}
@@ -125,6 +133,7 @@ def check(given: dict[str, str]) -> None:
     """Refuse what would end a process that is started."""
     check_choices(given)
     check_topics({name: given[name] for name in ("image", "camera_info", "points", "odometry")})
+    check_evaluation(given)
     check_rviz(given["rviz"])
     check_player()
 

@@ -28,7 +28,7 @@ class LiveSettings:
         fixed=True,
     )
     protocol: str = setting(
-        "full", "Which pixels count: full, kitti, nyu or zero-shot.", fixed=True
+        "full", "Which pixels count: full, kitti, nyu, zero-shot or all.", fixed=True
     )
     output: str = setting(
         "", "Folder for the report and figures, written at the end; empty: none.", fixed=True

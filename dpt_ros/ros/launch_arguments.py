@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
-from dpt_ros.config import ConfigError, parse_flag
+from dpt_ros.config import ConfigError, list_settings, parse_flag
 from dpt_ros.inference.settings import PRECISIONS
 
 CHOICES = {"precision": PRECISIONS, "image_transport": ("raw", "compressed")}
@@ -114,6 +114,38 @@ def check_player() -> None:
             "ros-$ROS_DISTRO-rosbag2), or take `dpt-ros replay`, which does the same from a "
             "recording's file"
         )
+
+
+def check_evaluation(given: Mapping[str, str]) -> None:
+    """Look at what the evaluator is told: rate, protocol, transforms, output and overwrite.
+
+    Raises:
+        ConfigError, ProtocolError: a value that it can't take, or a file that can't be read.
+        OSError: the folder for the report holds something, or can't be written.
+    """
+    from dpt_ros.bags.transforms_file import read_transforms  # takes a while, as does the rest
+    from dpt_ros.evaluation.output_folder import OutputFolder
+    from dpt_ros.evaluation.protocols import choose_protocols
+
+    _check_rate(given["rate"])
+    choose_protocols([given["protocol"]])
+    if given["transforms"]:
+        try:
+            list(read_transforms(given["transforms"]))
+        except ConfigError as error:
+            raise ConfigError(f"transforms: {error}") from error
+    is_replaced = parse_flag("overwrite", given["overwrite"])
+    OutputFolder(given["output"], is_replaced, "output:=FOLDER", "overwrite:=true")
+
+
+def _check_rate(text: str) -> None:
+    from dpt_ros.evaluation.live_settings import LiveSettings
+
+    try:
+        value = float(text)
+    except ValueError:
+        raise ConfigError(f"rate: got {text!r}, expected a number such as 0.5") from None
+    next(item for item in list_settings(LiveSettings) if item.name == "rate").check(value)
 
 
 def unused_parameters_message(path: Path, node: str) -> str:

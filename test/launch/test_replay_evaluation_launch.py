@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 
 from dpt_ros.config import ConfigError, list_settings
 from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.evaluation.protocols import PROTOCOLS
 from dpt_ros.ros.evaluator_main import NOTHING_SCORED
 from dpt_ros.ros.settings import NodeSettings
 
@@ -66,6 +68,8 @@ def error_of(action: Any) -> str:
 
 def test_the_evaluator_is_told_what_the_node_is_told(launch: Launch, bag: Path) -> None:
     shared = {"model": "7", "checkpoint": "w.safetensors", "calibration": "bundled"}
+    transforms = bag / "t.yaml"
+    transforms.write_text("transforms: []")
     launched = launch(
         FILE,
         bag=str(bag),
@@ -76,7 +80,7 @@ def test_the_evaluator_is_told_what_the_node_is_told(launch: Launch, bag: Path) 
         output=str(bag / "out"),
         overwrite="true",
         protocol="kitti",
-        transforms="t.yaml",
+        transforms=str(transforms),
         **shared,
     )
     entities = started_with(launched)
@@ -97,7 +101,7 @@ def test_the_evaluator_is_told_what_the_node_is_told(launch: Launch, bag: Path) 
         "bag": str(bag),
         "rate": 2.0,
         "node_pid": 4711,
-        "samples.transforms": "t.yaml",
+        "samples.transforms": str(transforms),
         "samples.pictures": "raw",
     }
     for settings, given in ((NodeSettings, node), (LiveSettings, scores)):
@@ -197,6 +201,49 @@ def test_what_would_end_a_node_is_refused_before_it_starts(
 ) -> None:
     with pytest.raises(ConfigError, match=f"{name}: got '{text}', expected "):
         launch(FILE, bag=str(bag), **{name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("rate", "abc", "rate: got 'abc', expected a number such as 0.5"),
+        ("rate", "0", "rate: got 0.0, expected 0.001 to inf"),
+        ("rate", "-1", "rate: got -1.0, expected 0.001 to inf"),
+        ("rate", "nan", "rate: got nan, expected 0.001 to inf"),
+        ("protocol", "foo", "protocol: got 'foo', expected some of all, full, kitti, "),
+        ("transforms", "nofile.yaml", "transforms: nofile.yaml: cannot be read: No such file"),
+    ],
+)
+def test_what_would_end_the_evaluator_is_refused_before_the_model_loads(
+    launch: Launch, bag: Path, name: str, text: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{told}"):
+        launch(FILE, bag=str(bag), **{name: text})
+
+
+def test_a_report_that_is_there_is_refused_unless_it_may_be_replaced(
+    launch: Launch, bag: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.html").write_text("mine")
+    with pytest.raises(FileExistsError, match="output:=FOLDER, or .* overwrite:=true"):
+        launch(FILE, bag=str(bag), output=str(out))
+    launch(FILE, bag=str(bag), output=str(out), overwrite="true")
+    assert {path.name for path in tmp_path.iterdir()} == {"drive", "out"}
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        launch(FILE, bag=str(bag), output=str(out / "report.html"))
+
+
+@pytest.mark.parametrize(
+    ("file", "begin"),
+    [(f"launch/{FILE}.launch.py", '    "protocol": '), ("docs/evaluation.md", "| `protocol` |")],
+)
+def test_every_protocol_is_named_where_the_argument_is(file: str, begin: str) -> None:
+    lines = (ROOT / file).read_text().splitlines()
+    (described,) = [line for line in lines if line.startswith(begin)]
+    words = re.findall(r"[a-z-]+", described)
+    assert {*PROTOCOLS, "all"} <= set(words)
 
 
 @pytest.mark.parametrize("name", ["rviz", "rectified", "overwrite"])
