@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dpt_ros.bags.dataset_format import encode_jpeg
@@ -20,6 +21,7 @@ from dpt_ros.evaluation.live import LiveFrame
 from dpt_ros.evaluation.pictures import error_picture
 from dpt_ros.evaluation.scoring import FrameScore
 from dpt_ros.geometry.camera import Camera
+from dpt_ros.geometry.point_cloud import PointCloudSettings, flying_pixels
 
 WORLD, CAMERA = "world", "camera"
 PROFILE = "dpt_ros"
@@ -194,10 +196,16 @@ class FoxgloveFile:
 def predicted_points(
     depth_m: NDArray[np.floating], rgb: NDArray[np.uint8], camera: Camera
 ) -> NDArray[np.void]:
-    """Every second pixel of every second row as a `POINT`, where depth is finite; [N]."""
+    """Every second pixel of every second row as a `POINT`, where depth is finite; [N].
+
+    Without flying pixels, as the node's cloud is by default.
+    """
     rays = camera.rays().numpy()[::_STRIDE, ::_STRIDE]
     z, colors = depth_m[::_STRIDE, ::_STRIDE], rgb[::_STRIDE, ::_STRIDE]
+    depth = torch.from_numpy(np.ascontiguousarray(depth_m, np.float32))[None]
+    flying = flying_pixels(depth, PointCloudSettings().edge_removal)[0].numpy()
     known = np.isfinite(z) & (z > 0.0) & np.isfinite(rays).all(-1)
+    known &= ~flying[::_STRIDE, ::_STRIDE]
     return _points(rays[known], z[known], colors[known])
 
 

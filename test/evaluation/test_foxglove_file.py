@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dpt_ros.config import ConfigError
-from dpt_ros.evaluation.foxglove_file import POINT, FoxgloveFile
+from dpt_ros.evaluation.foxglove_file import POINT, FoxgloveFile, predicted_points
 from dpt_ros.evaluation.live import LiveFrame
 from dpt_ros.evaluation.scoring import FrameScore
 from dpt_ros.geometry.camera import Camera
@@ -27,7 +27,7 @@ TOPICS = {"/tf", "/camera", "/camera_info", "/depth", "/points", "/lidar", "/err
 
 def make_frame(truth: bool = True) -> LiveFrame:
     random = np.random.default_rng(0)
-    depth_m = random.uniform(1.0, 9.0, (HEIGHT, WIDTH)).astype(np.float32)
+    depth_m = random.uniform(4.0, 4.3, (HEIGHT, WIDTH)).astype(np.float32)
     depth_m[0, 0], depth_m[2, 2] = np.inf, np.nan
     truth_m = np.full((HEIGHT, WIDTH), np.nan, np.float32)
     truth_m[5, 7], truth_m[20, 30] = 2.0, 4.0
@@ -117,6 +117,14 @@ def test_points_fall_on_their_pixels_in_the_pictures_colour(messages):
     depth_m = make_frame().depth_m
     np.testing.assert_array_equal(points["z"], depth_m[places[:, 1], places[:, 0]])
     assert {tuple(p)[3:] for p in points.tolist()} == {(200, 100, 50, 255)}
+
+
+def test_points_that_hang_between_an_object_and_what_is_behind_it_are_left_out():
+    depth_m = np.full((HEIGHT, WIDTH), 2.0, np.float32)
+    depth_m[:, 16], depth_m[:, 17:] = 4.0, 8.0
+    points = predicted_points(depth_m, make_frame().rgb, CAMERA)
+    assert set(points["z"].tolist()) == {2.0, 8.0}
+    assert len(points) == (HEIGHT // 2) * (WIDTH // 2 - 1)
 
 
 def test_measured_points_are_where_they_were_measured(messages):
