@@ -155,10 +155,10 @@ class Processor:
         limit_s = self._settings().max_age_s
         if limit_s == 0.0 or verdict.age_s is None or verdict.age_s <= limit_s:
             return False
+        shown = f"{verdict.age_s:.3g}" if verdict.age_s < 100.0 else f"{verdict.age_s:.0f}"
         self._teller.tell(
             "stale",
-            f"{stream.image_topic}: image dropped: {verdict.age_s:.2f} s old, "
-            f"max_age_s is {limit_s:g}",
+            f"{stream.image_topic}: image dropped: {shown} s old, max_age_s is {limit_s:g}",
         )
         return True
 

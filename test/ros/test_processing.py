@@ -18,6 +18,7 @@ from dpt_ros.ros.camera_stream import ReceivedImage
 from dpt_ros.ros.network import Network, release_memory
 from dpt_ros.ros.processing import Processor
 from dpt_ros.ros.settings import NodeSettings
+from dpt_ros.ros.stamps import NANOSECONDS, StampWatch
 from dpt_ros.ros.statistics import FrameStatistics
 from dpt_ros.ros.tell import Teller
 
@@ -69,6 +70,29 @@ def test_after_a_fatal_error_of_the_gpu_frames_are_counted_and_a_restart_advised
     assert counts == [1, 1]
     assert "illegal memory access was encountered; " in told
     assert told.endswith("the node's process must be restarted")
+
+
+@pytest.mark.parametrize(
+    ("age_ns", "shown"),
+    [(1_234_567, "0.00123"), (2_345_678_901, "2.35"), (2_000_456_789_000, "2000")],
+)
+def test_an_image_that_is_dropped_is_told_with_its_age(age_ns: int, shown: str) -> None:
+    told: list[str] = []
+    settings, nothing = NodeSettings(max_age_s=0.001), SimpleNamespace()
+    now_ns = 1_700_000_000 * NANOSECONDS
+    processor = Processor(
+        nothing,  # type: ignore[arg-type]
+        nothing,  # type: ignore[arg-type]
+        lambda: settings,
+        lambda: now_ns,
+        Teller(told.append),
+    )
+    stamp = SimpleNamespace()
+    stamp.sec, stamp.nanosec = divmod(now_ns - age_ns, NANOSECONDS)
+    stream: Any = SimpleNamespace(stamps=StampWatch(), image_topic="/image")
+    message = SimpleNamespace(header=SimpleNamespace(stamp=stamp))
+    assert processor._is_stale(stream, message)
+    assert told[-1] == f"/image: image dropped: {shown} s old, max_age_s is 0.001"
 
 
 def test_an_output_that_is_not_finite_is_a_failed_frame(network: Network) -> None:
