@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import signal
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals: list[int] = []
     if arguments is None:  # a process of its own: what it started ends with it
         _interrupt_on_signals(signals)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be UTF-8
+            sys.stdout.reconfigure(errors="backslashreplace")
         if options.command in _NETWORK_COMMANDS:
             keep_freed_memory()
     try:

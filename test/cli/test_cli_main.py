@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -122,3 +123,16 @@ def test_an_error_after_an_interrupt_is_told():
     """Of a command that writes what it has: its result is not there."""
     ended = signalled("SIGTERM", "except KeyboardInterrupt: raise OSError('the disk is full')")
     assert (ended.returncode, ended.stderr) == (1, "dpt-ros wait: the disk is full\n")
+
+
+def test_a_name_that_is_not_utf_8_is_printed():
+    lines = (
+        "import sys; from dpt_ros.cli.main import main; "
+        "sys.argv = ['dpt-ros', 'models', 'list']; main(); print('caf\\udce9')"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    ran = subprocess.run(
+        [sys.executable, "-c", lines], env=environment, capture_output=True, timeout=100
+    )
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert ran.stdout.endswith(rb"caf\udce9" + b"\n")
