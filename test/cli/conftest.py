@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from dpt_ros.cli import evaluate_outputs
 from dpt_ros.cli.main import main
 from dpt_ros.model import create_model, save_checkpoint
 from dpt_ros.report import Page
+
+sys.path.append(str(Path(__file__).parents[1] / "model"))  # of small_checkpoints
 
 
 @pytest.fixture(scope="module")

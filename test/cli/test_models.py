@@ -16,22 +16,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_checkpoints import make, small_as_yaml
 
 from dpt_ros.cli import models as models_command
 from dpt_ros.model.checkpoints import load_checkpoint, read_card
-from dpt_ros.model.dpt import DPT, create_model
 from dpt_ros.model.integrity import CheckpointError, file_sha256
-
-SMALL = {
-    "embed_dim": 8,
-    "depth": 4,
-    "num_heads": 2,
-    "taps": [0, 1, 2, 3],
-    "channels": [4, 4, 8, 8],
-    "features": 4,
-    "head_features": 2,
-    "image_size": [64, 64],
-}
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +40,9 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def make() -> DPT:
-    return create_model("dpt_base", **SMALL)
-
-
 def write_card(folder: Path, source: Path, sha256: str | None = None, url: str = "") -> Path:
     path = folder / "small.yaml"
-    overrides = "\n".join(f"  {key}: {value}" for key, value in SMALL.items())
+    overrides = "\n".join(f"  {key}: {value}" for key, value in small_as_yaml().items())
     sha256 = file_sha256(source) if sha256 is None else sha256
     path.write_text(
         f"name: small\nstructure: dpt_base\nstructure_overrides:\n{overrides}\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_checkpoints import SMALL
 
 from dpt_ros.cli import models_export
 from dpt_ros.cli.main import main
@@ -17,16 +18,6 @@ from dpt_ros.inference import DepthPredictor
 from dpt_ros.model import create_model, save_checkpoint
 from dpt_ros.model.cards import InputSpec, ModelCard, OutputSpec
 
-SMALL = {
-    "embed_dim": 8,
-    "depth": 4,
-    "num_heads": 2,
-    "taps": (0, 1, 2, 3),
-    "channels": (4, 4, 8, 8),
-    "features": 4,
-    "head_features": 2,
-    "image_size": (64, 64),
-}
 CARD = ModelCard(
     name="small",
     structure="dpt_base",

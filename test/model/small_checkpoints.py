@@ -154,8 +154,13 @@ def write_folder(
     return folder
 
 
+def small_as_yaml() -> dict[str, Any]:
+    """SMALL with lists, as a card's file has it."""
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in SMALL.items()}
+
+
 def card_of_small(**values: Any) -> ModelCard:
-    overrides = {k: list(v) if isinstance(v, tuple) else v for k, v in SMALL.items()}
+    overrides = small_as_yaml()
     card = {"name": "small", "structure": "dpt_base", "structure_overrides": overrides}
     return card_from_mapping({**card, **values}, "test")
 
