@@ -34,6 +34,7 @@ _OF_BINDINGS = (RuntimeError, SystemError)
 """What a KeyboardInterrupt can come out as of C++ that calls Python, such as rclpy's."""
 _PIP_NAMES = {"cv2": "opencv-python", "yaml": "PyYAML"}
 """Of modules that pip knows under another name."""
+_CV2_LIBRARIES = "apt install libgl1 libglib2.0-0"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         is_expected = isinstance(error, (ImportError, OSError, ValueError, RuntimeError))
         if options.verbose or not (is_expected or type(error).__module__ == "cv2"):
             raise
-        reason = _missing(error) if isinstance(error, ModuleNotFoundError) else str(error).strip()
+        reason = _missing(error) if isinstance(error, ImportError) else str(error).strip()
         print(f"dpt-ros {options.command}: {reason}", file=sys.stderr)
         return 1
 
@@ -98,10 +99,12 @@ def _interrupt_on_signals(came: list[int]) -> None:
         signal.signal(signal.SIGINT, interrupt)
 
 
-def _missing(error: ModuleNotFoundError) -> str:
-    """What to do about a module that this Python lacks."""
+def _missing(error: ImportError) -> str:
+    """What to do about a module that this Python lacks, or whose libraries this system lacks."""
     name = (error.name or "").partition(".")[0]
-    if not name:
+    if name == "cv2" and not isinstance(error, ModuleNotFoundError):
+        return f"opencv-python lacks a library of the system ({error}): {_CV2_LIBRARIES}"
+    if not name or not isinstance(error, ModuleNotFoundError):
         return str(error)
     if name in _ROS_MODULES or name.endswith(("_msgs", "_interfaces")):
         remedy = "make setup, or source a ROS 2 installation"

@@ -52,6 +52,16 @@ def test_the_demo_without_ros_says_what_to_do(tmp_path, monkeypatch, capsys):
     assert "rclpy" in line and "make setup, or source a ROS 2 installation" in line
 
 
+def test_a_library_that_opencv_misses_is_told_with_its_remedy(monkeypatch, capsys):
+    def fail(*_: object) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file", name="cv2")
+
+    monkeypatch.setattr("dpt_ros.cli.bench_network.run", fail)
+    assert main(["bench", "network"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "libGL.so.1" in line and line.endswith("apt install libgl1 libglib2.0-0")
+
+
 def test_an_import_that_fails_otherwise_is_told_in_a_line(monkeypatch, capsys):
     def fail(*_: object) -> None:
         raise ImportError("libGL.so.1: cannot open shared object file")
