@@ -20,7 +20,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.synthetic.bag_messages import BagMessages
-from dpt_ros.synthetic.robot import SCAN_LEAD_S, Robot
+from dpt_ros.synthetic.robot import Robot
 from dpt_ros.synthetic.settings import BagSettings
 
 START_NS = 1_700_000_000_000_000_000
@@ -47,6 +47,8 @@ _TYPES = {
 }
 _ODOMETRY_HZ = 50.0
 # The first picture comes once a scan can begin before it; messages come after what they tell of.
+_SCAN_LEAD_S = 0.02
+"""A scan that goes with a picture begins this much earlier: the two run on their own."""
 _FIRST_PICTURE_S = 0.1
 _PICTURE_DELAY_S, _SCAN_DELAY_S, _ODOMETRY_DELAY_S = 0.012, 0.004, 0.002
 _ENDLESS = QosTime(2147483647, 4294967295)
@@ -178,7 +180,7 @@ def _pictures(
 
 def _scans(makes: BagMessages, settings: BagSettings, robot: Robot) -> Iterator[Recorded]:
     period_s = 1.0 / robot.lidar_settings.rate_hz
-    start_s = _FIRST_PICTURE_S - SCAN_LEAD_S
+    start_s = _FIRST_PICTURE_S - _SCAN_LEAD_S
     last_s = _FIRST_PICTURE_S + (picture_count(settings) - 1) / settings.rate
     for number in range(int((last_s - start_s) / period_s) + 1):
         time_s = start_s + number * period_s

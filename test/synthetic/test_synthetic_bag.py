@@ -8,7 +8,7 @@ from dpt_ros.messages.cloud import cloud_to_points, cloud_to_timed_xyz
 from dpt_ros.messages.decode import image_to_rgb
 from dpt_ros.synthetic import bag as bags
 from dpt_ros.synthetic.rig import rig_camera
-from dpt_ros.synthetic.robot import SCAN_LEAD_S, drive
+from dpt_ros.synthetic.robot import Robot
 from dpt_ros.synthetic.settings import BagSettings, LidarSettings, RigSettings
 
 FEW = LidarSettings(rings=8, steps=90)
@@ -183,38 +183,26 @@ def test_existing_folder_is_refused_and_a_stopped_recording_leaves_nothing(tmp_p
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
 
 
-def test_drive_gives_frames_whose_points_lie_still_in_odom():
-    camera = rig_camera(RigSettings(), 64, 48)
-    options = {"duration_s": 1.0, "rate_hz": 4.0, "lidar": FEW, "camera": camera}
-    frames = list(drive("corridor", 3, **options))
-    again = list(drive("corridor", 3, **options, with_lidar=False))
-    assert [frame.stamp_ns for frame in frames] == [0, 250_000_000, 500_000_000, 750_000_000]
-    assert frames[0].scan is None and again[2].scan is None
-    assert frames[2].rgb.shape == (48, 64, 3) and frames[2].camera == camera
-    np.testing.assert_array_equal(frames[3].rgb, again[3].rgb)
-    np.testing.assert_array_equal(frames[3].transform_odom_base, again[3].transform_odom_base)
-    np.testing.assert_allclose(frames[0].transform_odom_base[:2, 3], 0.0, atol=1e-9)
-    for frame in frames[1:]:
-        assert frame.scan is not None
-        assert frame.scan.stamp_ns == frame.stamp_ns - round(SCAN_LEAD_S * 1e9)
+def test_the_points_of_a_drive_lie_still_in_odom():
+    robot = Robot("corridor", 3, 1.0, lidar=FEW)
+    np.testing.assert_allclose(robot.transform_odom_base(0.0)[:2, 3], 0.0, atol=1e-9)
+    for time_s in (0.25, 0.5, 0.75):
+        xyz = robot.scan(time_s).xyz
         # The floor stays at z = 0, whatever way the robot leans.
-        transform = frame.transform_odom_base @ frame.transform_base_lidar
-        height = (frame.scan.xyz @ transform[:3, :3].T + transform[:3, 3])[:, 2]
+        transform = robot.transform_odom_base(time_s) @ robot.transform_base_lidar
+        height = (xyz @ transform[:3, :3].T + transform[:3, 3])[:, 2]
         floor = height[np.abs(height) < 0.08]
         assert len(floor) > 50 and abs(np.median(floor)) < 0.01
 
 
-def test_other_seeds_and_splits_are_other_drives():
+def test_a_seed_is_a_drive_and_other_seeds_and_splits_are_others():
+    camera = rig_camera(RigSettings(), 64, 48)
+
     def picture(seed, split):
-        frames = drive("room", seed, duration_s=0.1, with_lidar=False, split=split)
-        return next(frames).rgb
+        return Robot("room", seed, 1.0, split=split).picture(camera, 0.5).rgb
 
     first = picture(1, "test")
-    assert first.shape == (480, 640, 3)
+    assert first.shape == (48, 64, 3)
+    np.testing.assert_array_equal(first, picture(1, "test"))
     assert not np.array_equal(first, picture(2, "test"))
     assert not np.array_equal(first, picture(1, "train"))
-
-
-def test_bad_rate_is_refused():
-    with pytest.raises(ValueError, match="rate of 0"):
-        next(drive("room", 0, rate_hz=0.0))
