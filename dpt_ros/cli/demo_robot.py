@@ -1,7 +1,6 @@
 """The demo's robot, in a process of its own: drives through a rendered world and publishes it.
 
-`python -m dpt_ros.cli.demo_robot --kind corridor --seconds 24`: for `dpt-ros demo`, which reads
-what it prints.
+For `dpt-ros demo`, which starts it as `python -m dpt_ros.cli.demo_robot` and reads what it prints.
 """
 
 from __future__ import annotations
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from dpt_ros.synthetic.bag import Recorded
 
 _CLOCK_S = 0.02
+_SIZE_PX = (640, 480)
+_LISTENERS = 3
+"""On image_rect: the node, the evaluator and who watches both."""
 _LISTENERS_S = 240.0
 _SETTLE_S = 0.5
 """The robot knows of a listener before that one knows of the robot, and hears it."""
@@ -26,18 +28,10 @@ _AFTER_S = 2.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Render the drive, wait for listeners, then drive."""
     parser = argparse.ArgumentParser(description="The synthetic robot of `dpt-ros demo`.")
-    parser.add_argument("--kind", default="corridor")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=24.0)
-    parser.add_argument("--rate", type=float, default=4.0)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=480)
-    parser.add_argument(
-        "--listeners",
-        type=int,
-        default=3,
-        help="to wait for on image_rect: the node, the evaluator and who watches both",
-    )
+    parser.add_argument("--kind", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--rate", type=float, required=True)
     options = parser.parse_args(arguments)
 
     from dpt_ros.synthetic.bag_messages import BagMessages
@@ -48,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with RobotPublisher(makes.types) as robot:
         deadline = time.monotonic() + _LISTENERS_S
-        while not robot.is_heard(options.listeners):
+        while not robot.is_heard(_LISTENERS):
             if time.monotonic() > deadline:
                 print("nobody listens", flush=True)
                 return 1
@@ -73,7 +67,7 @@ def _rendered(options: argparse.Namespace, makes: Any) -> list[Recorded]:
     )
     # The LiDAR turns once a picture.
     robot = robot_for(settings, lidar=LidarSettings(rate_hz=options.rate))
-    camera = rig_camera(robot.rig, options.width, options.height)
+    camera = rig_camera(robot.rig, *_SIZE_PX)
     count, messages = picture_count(settings), []
     for recorded in drive_messages(makes, settings, robot, camera):
         messages.append(recorded)

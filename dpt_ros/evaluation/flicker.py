@@ -2,12 +2,12 @@
 
 Two consecutive frames are compared pixel by pixel. A pixel is static where
 
-- the brightness of the 5 x 5 pixels around it, averaged, changed by at most `max_change` (of 255),
+- the brightness of the 5 x 5 pixels around it, averaged, changed by at most 3 (of 255),
 - and the truth, where both frames have one at that pixel, changed by at most 2 %.
 
 The flicker of the pair is the median over its static pixels of |ln d2 - ln d1|, d being depth in
-metres: 0.01 is one percent. A pair counts if it is at most `max_gap_s` apart and at least
-`min_share` of its pixels are static; while the robot moves, textured surfaces are not.
+metres: 0.01 is one percent. A pair counts if it is at most a second apart and at least 2 % of its
+pixels are static; while the robot moves, textured surfaces are not.
 
 Without metres, inverse depth stands in for depth: |i2 - i1| over the median of i1. Of a frame with
 and one without, nothing is told.
@@ -24,16 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 TRUTH_CHANGE = 0.02
+_MAX_CHANGE = 3.0
+_MAX_GAP_S = 1.0
+_MIN_SHARE = 0.02
 _BLUR_PX = 5
-
-
-@dataclass(frozen=True)
-class FlickerRules:
-    """When a pixel and a pair of frames count; see the module's description."""
-
-    max_change: float = 3.0
-    max_gap_s: float = 1.0
-    min_share: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -48,8 +42,7 @@ class _Frame:
 class Flicker:
     """Takes frames in their order, and keeps the newest and one number for each pair."""
 
-    def __init__(self, rules: FlickerRules | None = None) -> None:
-        self._rules = rules or FlickerRules()
+    def __init__(self) -> None:
         self._before: _Frame | None = None
         # Of metres, which are told where there are any, and of inverse depth: (changes, shares).
         self._pairs = {True: (array("d"), array("d")), False: (array("d"), array("d"))}
@@ -100,10 +93,10 @@ class Flicker:
     def _compare(self, before: _Frame, after: _Frame) -> None:
         gap_s = (after.stamp_ns - before.stamp_ns) / 1e9
         fits = before.depth.shape == after.depth.shape and before.is_metric == after.is_metric
-        if not (fits and 0.0 < gap_s <= self._rules.max_gap_s):
+        if not (fits and 0.0 < gap_s <= _MAX_GAP_S):
             self._not_counted += 1
             return
-        static = np.abs(after.brightness - before.brightness) <= self._rules.max_change
+        static = np.abs(after.brightness - before.brightness) <= _MAX_CHANGE
         static &= np.isfinite(before.depth) & np.isfinite(after.depth)
         if after.is_metric:
             static &= (before.depth > 0.0) & (after.depth > 0.0)
@@ -111,7 +104,7 @@ class Flicker:
             # NaN, nothing known, compares as false.
             static &= ~(np.abs(after.truth_m / before.truth_m - 1.0) > TRUTH_CHANGE)
         share = float(static.mean())
-        if share < self._rules.min_share:
+        if share < _MIN_SHARE:
             self._not_counted += 1
             return
         first, second = (frame.depth[static].astype(np.float64) for frame in (before, after))

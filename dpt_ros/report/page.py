@@ -122,19 +122,14 @@ class Page:
         svg = figure_to_svg(figure, f"figure-{self._figure_count}")
         self._add("figure", svg=Markup(svg), caption=caption, alt=alt or caption)  # noqa: S704
 
-    def image(self, rgb: NDArray[np.uint8], caption: str = "", alt: str = "") -> None:
-        """Add a picture, uint8 [H, W, 3]; it is shown as wide as the page allows.
+    def images(self, pictures: Iterable[tuple[NDArray[np.uint8], str]]) -> None:
+        """Add pictures, (rgb uint8 [H, W, 3], caption) each, side by side where there is room.
 
         Raises:
             ValueError: another shape or type.
         """
-        shown = [(picture_to_data_uri(rgb), caption, alt or caption)]
-        self._add("images", images=shown, is_grid=False)
-
-    def images(self, pictures: Iterable[tuple[NDArray[np.uint8], str]]) -> None:
-        """Add pictures, (rgb uint8 [H, W, 3], caption) each, side by side where there is room."""
-        shown = [(picture_to_data_uri(rgb), caption, caption) for rgb, caption in pictures]
-        self._add("images", images=shown, is_grid=True)
+        shown = [(picture_to_data_uri(rgb), caption) for rgb, caption in pictures]
+        self._add("images", images=shown)
 
     def settings(self, settings: Mapping[str, Any]) -> None:
         """Add names and values; nested mappings become dotted names."""

@@ -68,7 +68,7 @@ def full_page() -> Page:
             axes.legend()
             page.figure(figure, "error against range", alt="rises")
     page.section("Pictures")
-    page.image(noise(40, 60), "wide", alt="a camera picture")
+    page.images([(noise(40, 60), "wide")])
     page.images([(noise(8, 9), "left"), (np.zeros((5, 6, 3), np.uint8), "right")])
     page.settings({"model": "dpt_tiny", "fit": {"trim": 0.2, "bins": [5, 10]}, "checkpoint": None})
     return page
@@ -141,7 +141,7 @@ def test_tables_round_mark_the_best_and_show_what_is_missing():
 
 def test_pictures_keep_their_pixels_and_their_text():
     images = Parsed(full_page().html()).images
-    assert [image["alt"] for image in images] == ["a camera picture", "left", "right"]
+    assert [image["alt"] for image in images] == ["wide", "left", "right"]
     assert images[0]["src"].startswith("data:image/jpeg")
     assert images[2]["src"].startswith("data:image/png")  # few colours: without loss
     assert np.array_equal(pixels(images[2]["src"]), np.zeros((5, 6, 3)))
@@ -150,14 +150,14 @@ def test_pictures_keep_their_pixels_and_their_text():
 
 def test_a_huge_picture_is_scaled_down():
     page = Page("large")
-    page.image(np.zeros((400, 4000, 3), np.uint8))
+    page.images([(np.zeros((400, 4000, 3), np.uint8), "wide")])
     assert pixels(Parsed(page.html()).images[0]["src"]).shape == (160, MAX_SIDE_PX, 3)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3)])
 def test_what_is_no_picture_is_refused(shape):
     with pytest.raises(ValueError, match=re.escape(str(shape))):
-        Page("bad").image(np.zeros(shape, np.uint8))
+        Page("bad").images([(np.zeros(shape, np.uint8), "")])
 
 
 def test_a_wrong_table_is_refused():

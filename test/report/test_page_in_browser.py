@@ -75,7 +75,7 @@ def long_page() -> Page:
     figure = Figure(figsize=(9, 3))
     figure.add_subplot().plot([1, 2, 3])
     page.figure(figure, "a plot")
-    page.image(np.full((300, 1600, 3), 90, np.uint8), "wide")
+    page.images([(np.full((300, 1600, 3), 90, np.uint8), "wide")])
     page.images([(np.full((48, 64, 3), 9, np.uint8), f"picture {n}") for n in range(5)])
     page.settings({"model": {"checkpoint": "/very" * 40 + "/long.safetensors"}})
     return page
