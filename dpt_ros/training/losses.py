@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ALIGNMENTS = ("robust", "least_squares")
+from dpt_ros.training.settings import ALIGNMENTS
 
 MIN_PAIR_DENSITY = 1.0
 """Pairs of valid neighbours per valid pixel below which gradients of the truth are not compared.

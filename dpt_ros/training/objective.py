@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,11 +30,11 @@ _USUAL = {
 
 def resolve_loss(settings: LossSettings, mode: str) -> LossSettings:
     """The settings with the mode's usual weight in place of every negative one."""
-    usual = _USUAL[mode]
-    given = {name: getattr(settings, name) for name in usual}
-    return dataclasses.replace(
-        settings, **{name: usual[name] if value < 0.0 else value for name, value in given.items()}
-    )
+    given = {name: getattr(settings, name) for name in _USUAL[mode]}
+    weights: dict[str, Any] = {
+        name: _USUAL[mode][name] if value < 0.0 else value for name, value in given.items()
+    }
+    return dataclasses.replace(settings, **weights)
 
 
 def check_terms(settings: LossSettings, why_no_gradient: str = "") -> None:
@@ -109,6 +110,7 @@ class Objective:
                     batch.valid,
                     trim=settings.trim,
                     gradient_weight=gradient_weight,
+                    alignment=settings.alignment,
                 )
             terms |= {"ssi": parts.trimmed, "gradient": parts.gradient}
             loss = loss + settings.ssi * parts.trimmed + gradient_weight * parts.gradient

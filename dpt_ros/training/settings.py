@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from dpt_ros.config import ConfigError, setting
 from dpt_ros.model.picture_size import parse_size
 
+ALIGNMENTS = ("robust", "least_squares")
 MODES = ("ssi", "metric")
 STAGES = ("head", "decoder", "all")
 OPTIMIZERS = ("adamw", "adam")
@@ -63,6 +64,12 @@ class LossSettings:
         maximum=1.0,
     )
     trim: float = setting(0.2, "Share of the largest residuals left out.", minimum=0.0, maximum=0.9)
+    alignment: str = setting(
+        "robust",
+        "How ssi and gradient bring prediction and truth together: by median and mean absolute "
+        "deviation, or by least squares.",
+        choices=ALIGNMENTS,
+    )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ FORMAT = "dpt_ros/training/1"
 
 KEPT_CHECKPOINTS = 2
 
+_BEFORE_NOTED = {"alignment": "robust"}
+"""Settings that runs had before their description told of them."""
+
 _NAME = re.compile(r"step_(\d{8,})\.pt")
 
 
@@ -278,7 +281,7 @@ def _differences(
 ) -> list[tuple[str, Any, Any]]:
     found: list[tuple[str, Any, Any]] = []
     for name in sorted({*there, *wanted}):
-        left, right = there.get(name), wanted.get(name)
+        left, right = there.get(name, _BEFORE_NOTED.get(name)), wanted.get(name)
         if name == "files" and left is None:
             continue  # a run begun before this was noted
         if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):

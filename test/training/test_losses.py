@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from dpt_ros.training.losses import (
-    ALIGNMENTS,
     LOG_FLOOR,
     SparseTruthWarning,
     gradient_matching_loss,
@@ -20,6 +19,7 @@ from dpt_ros.training.losses import (
     ssi_loss,
     ssi_trimmed_loss,
 )
+from dpt_ros.training.settings import ALIGNMENTS
 
 LOSSES = {
     "trimmed": ssi_trimmed_loss,

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from dpt_ros.training.losses import (
-    ALIGNMENTS,
     gradient_matching_loss,
     metric_inverse_depth_l1,
     scale_invariant_log_loss,
     ssi_loss,
     ssi_trimmed_loss,
 )
+from dpt_ros.training.settings import ALIGNMENTS
 
 every_alignment = pytest.mark.parametrize("alignment", ALIGNMENTS)
 

@@ -68,6 +68,14 @@ def test_the_same_run_is_found_and_another_one_refused(folder):
         folder.begin({"seed": 1, "settings": {"mode": "metric"}})
 
 
+def test_a_run_begun_before_the_alignment_was_noted_goes_on_with_what_it_had(folder):
+    folder.save({"value": 1}, 1)
+    same = {"mode": "ssi", "alignment": "robust"}
+    assert folder.begin({"seed": 1, "settings": same})
+    with pytest.raises(TrainingError, match=r"settings\.alignment 'robust', not 'least_squares'"):
+        folder.begin({"seed": 1, "settings": {**same, "alignment": "least_squares"}})
+
+
 def test_a_changed_data_set_is_told_briefly(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.begin({"training": [{"name": "a", "samples": 3, "sources": ["s1"]}]})
