@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import shlex
 import shutil
 import sqlite3
@@ -21,6 +22,8 @@ import yaml
 
 _LOG = logging.getLogger(__name__)
 _SUFFIX = ".db3"
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
 _OF_A_URI = "#?%"  # "?" and "#" end a path there, and "%23" is one character
 
 
@@ -46,6 +49,8 @@ class SqliteFiles:
         if not storage.is_dir():
             return [self.of_file(storage)]
         ours = sorted(file for file in storage.iterdir() if _SUFFIX in file.suffixes)
+        for file in ours:
+            _refuse_half_a_page(file)
         if not any(_has_log(file) or _is_misread(file) for file in ours):
             return [storage]
         try:
@@ -72,6 +77,7 @@ class SqliteFiles:
             SqliteFileError: says what to do.
         """
         if file not in self._places:
+            _refuse_half_a_page(file)
             place = file
             if _has_log(file):
                 place = self._merged(file)
@@ -160,6 +166,28 @@ def _log_of(file: Path) -> Path:
 def _has_log(file: Path) -> bool:
     log = _log_of(file)
     return file.suffix == _SUFFIX and log.is_file() and log.stat().st_size > 0
+
+
+def _refuse_half_a_page(file: Path) -> None:
+    """A file that ends within a page was cut off, and SQLite may read zeros in place of the rest.
+
+    What is in a log beside it may mend that, and half a page of a compressed file is none.
+    """
+    if file.suffix != _SUFFIX or _has_log(file):
+        return
+    try:
+        with file.open("rb") as opened:
+            header = opened.read(_HEADER_BYTES)
+            size = opened.seek(0, os.SEEK_END)
+    except OSError:
+        return  # told on opening
+    page = int.from_bytes(header[16:18], "big")
+    page = 65536 if page == 1 else page
+    if len(header) == _HEADER_BYTES and header.startswith(_MAGIC) and page and size % page:
+        raise SqliteFileError(
+            f"{file} cannot be read (it ends within a page of {page} bytes): it was cut off; try "
+            "`sqlite3 FILE.db3 .recover`"
+        )
 
 
 def _is_misread(file: Path) -> bool:

@@ -317,6 +317,15 @@ def test_truncated_bag(tmp_path, plugin, share, whole_folder):
             list(reader.images())
 
 
+def test_a_sqlite3_file_that_ends_within_a_page_is_not_read_with_zeros_there(tmp_path):
+    """What SQLite makes of half a page depends on its version."""
+    bag = write_bag(tmp_path / "bag", [("/image", IMAGE)], 20, StoragePlugin.SQLITE3)
+    path = storage_file(bag)
+    path.write_bytes(path.read_bytes()[:-100])
+    check_refused(bag, "ends within a page of 4096 bytes")
+    check_refused(path, "ends within a page of 4096 bytes")
+
+
 @pytest.mark.parametrize(
     ("name", "width", "height", "fx_px"),
     [("kitti_000000", 1224, 370, 707.0493), ("kitti_000001", 1242, 375, 721.5377)],
