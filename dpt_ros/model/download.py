@@ -284,6 +284,7 @@ def _receive(
         with part.open("ab") as file:
             while chunk := _read(response):
                 file.write(chunk)
+                file.flush()  # what has come is kept, however this ends
                 done += len(chunk)
                 if progress is not None:
                     progress("download", done, total)
