@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from dpt_ros.bags.topics import SensorTopics
 from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.ros.arrival import why_no_camera_info
 from dpt_ros.ros.camera_stream import transport_topic
+from dpt_ros.ros.latest_camera import NO_INFO
 from dpt_ros.ros.node_peer import crowded
+from dpt_ros.ros.qos import subscribe
 
 SENSOR = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(
@@ -32,7 +36,7 @@ Receive = Callable[[str, Any], None]
 
 
 class EvaluatorInputs:
-    """Subscribes, and hands everything that comes to `receive`.
+    """Subscribes, as `qos_overrides` say, and hands everything that comes to `receive`.
 
     Args:
         node: makes the subscriptions.
@@ -40,13 +44,25 @@ class EvaluatorInputs:
             of `samples`, where they are given, in place of those that can be remapped.
         receive: called in the executor's thread.
         depth_node: full name of the depth node.
+        tell: takes a sentence about a publisher whose quality of service does not match.
     """
 
     def __init__(
-        self, node: Node, settings: LiveSettings, receive: Receive, depth_node: str
+        self,
+        node: Node,
+        settings: LiveSettings,
+        receive: Receive,
+        depth_node: str,
+        tell: Callable[[str], None],
     ) -> None:
         self._node = node
         self._receive = receive
+        self._depth_node = depth_node
+        self._tell = tell
+        self._came: set[str] = set()
+        self._profiles: dict[str, QoSProfile] = {}
+        self._camera_info_advice = ""
+        self._most_depth_nodes = -1
         is_compressed, samples = settings.image_transport == "compressed", settings.samples
         image = (samples.image_topic or "image_rect").removesuffix("/compressed")
         beside = f"{image.rpartition('/')[0]}/camera_info" if samples.image_topic else "camera_info"
@@ -54,13 +70,15 @@ class EvaluatorInputs:
         image_type = CompressedImage if is_compressed else Image
         self._points = self._listen("points", PointCloud2, samples.points_topic or "points", SENSOR)
         self._has_lidar = False
-        self._watched = [
-            self._listen("image", image_type, image, SENSOR),
-            self._points,
-            self._listen("inverse_depth", Image, f"{depth_node}/inverse_depth/image", MOVING),
-            self._listen("depth", Image, f"{depth_node}/depth/image_rect", MOVING),
-        ]
-        self._listen("camera_info", CameraInfo, samples.camera_info_topic or beside, SENSOR)
+        self._image = self._listen("image", image_type, image, SENSOR)
+        self._depth = self._listen(
+            "inverse_depth", Image, f"{depth_node}/inverse_depth/image", MOVING
+        )
+        metres = self._listen("depth", Image, f"{depth_node}/depth/image_rect", MOVING)
+        self._watched = [self._image, self._points, self._depth, metres]
+        self._camera_info = self._listen(
+            "camera_info", CameraInfo, samples.camera_info_topic or beside, SENSOR
+        )
         self._listen_to_transforms()
         self._listen_to_odometry(samples.odometry_topic or "odometry")
         self.topics = SensorTopics(
@@ -90,16 +108,54 @@ class EvaluatorInputs:
         reason = "no scan came on" if self._has_lidar else "nobody publishes"
         return f"{reason} {self._points}"
 
-    def _listen(self, name: str, kind: Any, topic: str, profile: QoSProfile) -> str:
-        def receive(message: Any) -> None:
-            self._receive(name, message)
+    def look(self) -> None:
+        """See who publishes what, for `why_missing`. To be called now and then."""
+        depth_nodes = self._node.count_publishers(self._depth)
+        self._most_depth_nodes = max(depth_nodes, self._most_depth_nodes)
+        advice = why_no_camera_info(
+            self._node,
+            "camera_info",
+            self._camera_info,
+            self._profiles["camera_info"],
+            self._image,
+        )
+        self._camera_info_advice = advice or self._camera_info_advice
 
-        return str(self._node.create_subscription(kind, topic, receive, profile).topic_name)
+    def why_missing(self) -> list[str]:
+        """For people: why no camera_info or no depth came beside the pictures."""
+        reasons = []
+        if "image" in self._came and "camera_info" not in self._came:
+            reasons.append(f"{NO_INFO} on {self._camera_info}{self._camera_info_advice}")
+        if "image" in self._came and self._most_depth_nodes == 0:
+            reasons.append(
+                f"nobody published {self._depth}: is {self._depth_node} the depth node, with its "
+                "namespace? If not, set the parameter depth_node"
+            )
+        return reasons
+
+    def _listen(
+        self,
+        name: str,
+        kind: Any,
+        topic: str,
+        profile: QoSProfile,
+        whole: Callable[[Any], Any] = lambda message: message,
+    ) -> str:
+        """The topic's full name; `whole` makes what is handed on of a message."""
+
+        def receive(message: Any) -> None:
+            self._came.add(name)
+            self._receive(name, whole(message))
+
+        topic = str(self._node.resolve_topic_name(topic))
+        self._profiles[name] = profile = copy.copy(profile)  # overrides change it
+        subscribe(self._node, kind, topic, receive, profile, self._tell)
+        return topic
 
     def _listen_to_transforms(self) -> None:
         """/tf and /tf_static where tf2_msgs is installed, and single transforms everywhere."""
         for topic, profile in ((TRANSFORM, MOVING), (STATIC_TRANSFORM, LATCHED)):
-            self._node.create_subscription(TransformStamped, topic, self._of_single(topic), profile)
+            self._listen(topic, TransformStamped, topic, profile, _whole)
         try:
             from tf2_msgs.msg import TFMessage
         except ModuleNotFoundError:
@@ -123,5 +179,7 @@ class EvaluatorInputs:
             return
         self._listen("odometry", Odometry, topic, MOVING)
 
-    def _of_single(self, name: str) -> Callable[[Any], None]:
-        return lambda message: self._receive(name, SimpleNamespace(transforms=[message]))
+
+def _whole(transform: Any) -> Any:
+    """A single transform as a TFMessage has it."""
+    return SimpleNamespace(transforms=[transform])

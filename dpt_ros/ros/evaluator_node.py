@@ -18,7 +18,12 @@ from dpt_ros.messages.encode import float_to_image, points_to_cloud, rgb_to_imag
 from dpt_ros.ros.evaluator_inputs import STATIC_TRANSFORM, TRANSFORM, EvaluatorInputs
 from dpt_ros.ros.evaluator_watch import NodeWatch
 from dpt_ros.ros.parameters import NodeParameters
-from dpt_ros.ros.qos import output_profile
+from dpt_ros.ros.qos import (
+    output_profile,
+    overriding_options,
+    unused_overrides,
+    unused_overrides_message,
+)
 from dpt_ros.ros.tell import Teller
 from dpt_ros.ros.topics import SCORES
 
@@ -50,11 +55,18 @@ class EvaluatorNode(Node):
         self._teller = Teller(self.get_logger().warning)
         self._queue: queue.SimpleQueue[_Received | None] = queue.SimpleQueue()
         self._outputs = {
-            name: self.create_publisher(kind, f"~/{topic}", output_profile())
+            name: self.create_publisher(
+                kind,
+                f"~/{topic}",
+                output_profile(),
+                qos_overriding_options=overriding_options(),
+            )
             for name, (topic, kind) in SCORES.items()
         }
         depth_node = self._full_name(settings.depth_node)
-        self._inputs = EvaluatorInputs(self, settings, self._receive, depth_node)
+        self._inputs = EvaluatorInputs(self, settings, self._receive, depth_node, self._tell_qos)
+        if unused := unused_overrides(self, self._declared.overrides):
+            self.get_logger().warning(unused_overrides_message(unused))
         self._watch = NodeWatch(self, depth_node, settings.node_pid)
         self.session = LiveSession(settings, self._inputs.topics)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -73,6 +85,8 @@ class EvaluatorNode(Node):
     def stop(self) -> None:
         """Score what has come, and take nothing more in."""
         self._note_partial()  # now: while the rest is scored, nobody hears the depth node
+        for text in self._inputs.why_missing():
+            self.session.trouble(text)
         self._queue.put(None)
         self._thread.join(_STOP_S)
         self._watch.stop()
@@ -80,6 +94,10 @@ class EvaluatorNode(Node):
 
     def _full_name(self, node: str) -> str:
         return node if node.startswith("/") else f"{self.get_namespace().rstrip('/')}/{node}"
+
+    def _tell_qos(self, text: str) -> None:
+        self._teller.tell(text, text)
+        self.session.trouble(text)
 
     def _receive(self, name: str, message: Any) -> None:
         self._watch.count(name)
@@ -135,6 +153,7 @@ class EvaluatorNode(Node):
         for text in self._inputs.others():
             self._teller.tell("publishers", text)
             self.session.trouble(text)
+        self._inputs.look()
         values = self.session.status()
         missing = self._inputs.silent()
         self.session.why_no_scan = self._inputs.why_no_scan()

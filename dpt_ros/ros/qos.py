@@ -96,7 +96,7 @@ def subscribe(
     callback: Callable[[Any], None],
     profile: QoSProfile,
     tell: Callable[[str], None],
-    lost: Callable[[int], None],
+    lost: Callable[[int], None] | None = None,
 ) -> Subscription[Any]:
     """Subscribe; what a user overrides changes `profile`.
 
@@ -107,8 +107,8 @@ def subscribe(
         callback: takes each message.
         profile: what is asked for.
         tell: takes the sentence about a mismatch.
-        lost: takes how many messages were lost since it was last called; not every middleware
-            tells.
+        lost: takes how many messages were lost since it was last called, if that is asked for; not
+            every middleware tells.
     """
 
     def create(lost: Callable[[int], None] | None) -> Subscription[Any]:

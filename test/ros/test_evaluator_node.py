@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
 
 IMAGE, CAMERA_INFO, POINTS = "/camera/image_rect", "/camera/camera_info", "/lidar/points"
 ERROR_POINTS, TRUTH = "/dpt_evaluator/error_points", "/dpt_evaluator/truth/image_rect"
+LENS = "/lens/camera_info"
 WALL_M = 5.0
 PROGRAM = "import sys\nfrom dpt_ros.ros.evaluator_main import main\nsys.exit(main())\n"
 
@@ -161,6 +162,33 @@ def test_topics_given_as_parameters_are_listened_to(peer: Any, start_evaluator: 
     told = "listening to /front/image/compressed"
     peer.wait_until(lambda: told in evaluator.log, told, START_S)
     assert evaluator.stop() == NOTHING_SCORED, evaluator.log
+
+
+def test_a_quality_of_service_that_is_given_is_asked_for(peer: Any, start_evaluator: Any) -> None:
+    """As of a camera_info that was sent once, before the evaluator came."""
+    from rclpy.qos import QoSDurabilityPolicy, QoSReliabilityPolicy
+    from sensor_msgs.msg import CameraInfo
+
+    given = {"durability": "transient_local", "reliability": "reliable"}
+    parameters = {f"qos_overrides.{LENS}.subscription.{k}": v for k, v in given.items()}
+    parameters["qos_overrides./nowhere.subscription.depth"] = 3
+    evaluator = start_evaluator(**{"samples.camera_info_topic": LENS, **parameters})
+
+    def asked() -> list[tuple[Any, Any]]:
+        found = peer.node.get_subscriptions_info_by_topic(LENS)
+        return [(end.qos_profile.durability, end.qos_profile.reliability) for end in found]
+
+    expected = (QoSDurabilityPolicy.TRANSIENT_LOCAL, QoSReliabilityPolicy.RELIABLE)
+    peer.wait_until(lambda: asked() == [expected], f"who asks for {LENS}", START_S)
+    told = "without effect: qos_overrides./nowhere.subscription.depth;"
+    peer.wait_until(lambda: told in evaluator.log, told, START_S)
+
+    driver = peer.node.create_publisher(CameraInfo, LENS, 1)  # volatile
+    told = f"QoS mismatch on {LENS}: a publisher offers less than the durability transient_local"
+    peer.wait_until(lambda: told in evaluator.log, told, START_S)
+    peer.node.destroy_publisher(driver)
+    assert evaluator.stop() == NOTHING_SCORED, evaluator.log
+    assert told in evaluator.log.partition("live: 0 pictures")[2]
 
 
 def test_it_follows_the_depth_node_into_its_namespace_and_to_its_transport(
