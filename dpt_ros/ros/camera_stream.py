@@ -86,6 +86,8 @@ class CameraStream:
         self.stamps = StampWatch()
         self.outputs = Outputs(node, topics.output_prefix, self._tell_qos)
         self.qos_trouble: dict[str, str] = {}
+        self.frame_oddity = ""
+        """What is odd about the frames of images and camera_info; "" if nothing is."""
         self.why_not: dict[str, str] = {}
         """Output that somebody listens to -> why it is not published."""
         self.reported_counts: dict[str, int] = {}
@@ -128,6 +130,7 @@ class CameraStream:
     def forget_reasons(self) -> None:
         """Nobody asks any more why an output is not published; who asks later is told anew."""
         self.why_not = {}
+        self.frame_oddity = ""
         self._teller.forget(f"{self.name} ")
 
     def forget_clock(self) -> None:

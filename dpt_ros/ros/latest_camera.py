@@ -71,6 +71,24 @@ class LatestCamera:
             self._key = key
         return self._known
 
+    def frame_oddity(self, image_frame: str) -> str:
+        """What is odd about the frame of an image, or its CameraInfo's; "" if nothing is.
+
+        A CameraInfo that names no frame is taken for the image's, as drivers send it.
+        """
+        if not image_frame:
+            return (
+                "images have no frame_id, so nobody can place their depth and points: set it in "
+                "the camera's driver"
+            )
+        info_frame = "" if self._info is None else self._info.header.frame_id
+        if info_frame.lstrip("/") in ("", image_frame.lstrip("/")):
+            return ""
+        return (
+            f"{self._topic} is of the frame {info_frame}, the images are of {image_frame}: is it "
+            "another camera's?"
+        )
+
     def _read(self, info: Any, width: int, height: int, rectified: bool) -> CameraOfImage:
         try:
             camera = camera_from_info(info, rectified, width, height)

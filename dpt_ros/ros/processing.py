@@ -137,6 +137,8 @@ class Processor:
         metres = self._metres.of_image(width, height, camera.camera)
         stream.why_not = self._explain(stream, subscribed, camera, metres)
         self._teller.tell_change(f"{stream.name} rectified", self._doubt(stream, camera))
+        stream.frame_oddity = stream.camera.frame_oddity(message.header.frame_id)
+        self._teller.tell_change(f"{stream.name} frames", stream.frame_oddity)
         return PreparedImage(
             received=received,
             rgb=rgb,

@@ -245,6 +245,23 @@ def test_why_something_is_not_published_is_told_to_everyone_who_asks(
     wait_until(tell, "the line of another run", feed_one)
 
 
+def test_frames_that_do_not_fit_are_told_until_they_do(
+    make: Any, peer_node: Any, capfd: Any
+) -> None:
+    node = make()
+    stream = node._streams[0]
+    listen(peer_node, stream, COLOR)
+    info = camera_info_message()
+    info.header.frame_id = "right"
+    stream.camera.update(info)
+    told = "/camera_info is of the frame right, the images are of optical: is it another camera's?"
+    wait_until(lambda: told in camera_said(node), "the diagnostics", lambda: feed(stream))
+    assert capfd.readouterr().err.count(told) == 1
+
+    stream.camera.update(camera_info_message())
+    wait_until(lambda: told not in camera_said(node), "the same", lambda: feed(stream))
+
+
 def test_a_slow_camera_is_not_silent(make: Any) -> None:
     stream = make()._streams[0]
     now_s = time.monotonic()

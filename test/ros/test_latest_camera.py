@@ -49,3 +49,23 @@ def test_depth_of_raw_images_without_distortion_is_unprojected_with_k(latest):
 
 def test_without_camera_info_it_says_where_one_is_expected(latest):
     assert "/camera/camera_info" in latest.of_image(64, 48, rectified=True).why_not
+
+
+@pytest.mark.parametrize(
+    ("of_image", "of_info", "told"),
+    [
+        ("left", "left", ""),
+        ("/left", "left", ""),
+        ("left", "", ""),
+        ("left", None, ""),
+        ("left", "right", "/camera/camera_info is of the frame right, the images are of left"),
+        ("", "left", "images have no frame_id"),
+        ("", None, "images have no frame_id"),
+    ],
+)
+def test_frames_that_do_not_fit_are_odd(latest, of_image, of_info, told):
+    if of_info is not None:
+        latest.update(message := info([]))
+        message.header.frame_id = of_info
+    oddity = latest.frame_oddity(of_image)
+    assert oddity.startswith(told) and bool(oddity) == bool(told)
