@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -15,6 +16,8 @@ _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _LAUNCH_ARGUMENTS = {"image_rect": "image", "camera_info": "camera_info"}
 """A topic's name in the node -> the launch file's argument for it."""
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
+"""What ROS calls a node whose topics were discovered before it."""
 
 
 def why_nothing_arrives(
@@ -84,6 +87,13 @@ def why_no_camera_info(
         ": its publisher keeps its last message for those who come later, and this node does not "
         f"ask for it; start the node with {' and '.join(lacking)}"
     )
+
+
+def crowded(topic: str, publishers: Iterable[Any]) -> str:
+    """That a topic has several publishers, and which."""
+    names = sorted(f"{p.node_namespace}/{p.node_name}".replace("//", "/") for p in publishers)
+    known = [name if _UNKNOWN not in name else "one not known yet" for name in names]
+    return f"{topic} has {len(names)} publishers, expected 1: {', '.join(known)}"
 
 
 def _other_transport(node: Node, topic: str, type_name: str) -> str:

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from dpt_ros.ros.arrival import why_no_camera_info, why_nothing_arrives
+from dpt_ros.ros.arrival import crowded, why_no_camera_info, why_nothing_arrives
 from dpt_ros.ros.latest_camera import CameraOfImage, LatestCamera
 from dpt_ros.ros.mailbox import Mailbox
 from dpt_ros.ros.outputs import Outputs
@@ -173,6 +173,15 @@ class CameraStream:
         )
         return dataclasses.replace(found, why_not=f"{found.why_not}{more}")
 
+    def crowds(self) -> list[str]:
+        """Of its topics, those on which the messages of several publishers are mixed up."""
+        found = []
+        for topic in (self.image_topic, self.camera_info_topic):
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            if self._subscriptions and len(publishers) > 1:
+                found.append(crowded(topic, publishers))
+        return found
+
     def silence(self, after_s: float = SILENCE_S) -> str:
         """Why no image comes; "" while images come or the stream is not old enough to tell."""
         now_s = time.monotonic()
@@ -197,10 +206,17 @@ class CameraStream:
         )
 
     def tell_arrival(self) -> None:
-        """Tell in the log, once each, that no image comes and why, that they come, or get lost."""
-        silence, loss = self._kinds_of_arrival()
+        """Tell in the log, once each, that no image comes and why, that they come, or get lost.
+
+        Also that several publish them.
+        """
+        silence, loss, crowd = self._kinds_of_arrival()
         if text := self.loss():
             self._teller.tell_once(loss, text)
+        if crowds := self.crowds():
+            self._teller.tell_once(crowd, "; ".join(crowds))
+        else:
+            self._teller.forget(crowd)
         why = self.silence(TOLD_AFTER_S)
         if why and why not in self.qos_trouble.values():  # which was told when it was noticed
             self._teller.tell_change(silence, why)
@@ -210,8 +226,8 @@ class CameraStream:
             self._teller.forget(silence)
             self._node.get_logger().info(f"images arrive on {self.image_topic}")
 
-    def _kinds_of_arrival(self) -> tuple[str, str]:
-        return f"silence of {self.name}", f"loss of {self.name}"
+    def _kinds_of_arrival(self) -> tuple[str, str, str]:
+        return f"silence of {self.name}", f"loss of {self.name}", f"publishers of {self.name}"
 
     def _subscribe(self, message_type: Any, topic: str, callback: Any, lost: Any) -> Any:
         profile, tell = input_profile(), self._tell_qos_of(topic)

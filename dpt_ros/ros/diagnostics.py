@@ -73,7 +73,7 @@ def camera_status(
     listened = stream.outputs.subscribed()
     stream.forget_mended()
     troubles = [silence, stream.loss(), *stream.qos_trouble.values(), stream.stamps.oddity]
-    troubles += [stream.frame_oddity, *sorted(set(stream.why_not.values()))]
+    troubles += [*stream.crowds(), stream.frame_oddity, *sorted(set(stream.why_not.values()))]
     troubles += _new_drops(stream)
     # An image topic's mismatch is also why it is silent.
     troubles = [trouble for trouble in dict.fromkeys(troubles) if trouble]

@@ -14,10 +14,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from dpt_ros.bags.topics import SensorTopics
 from dpt_ros.evaluation.live_settings import LiveSettings
-from dpt_ros.ros.arrival import why_no_camera_info
+from dpt_ros.ros.arrival import crowded, why_no_camera_info
 from dpt_ros.ros.camera_stream import transport_topic
 from dpt_ros.ros.latest_camera import NO_INFO
-from dpt_ros.ros.node_peer import crowded
 from dpt_ros.ros.qos import subscribe
 
 SENSOR = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)

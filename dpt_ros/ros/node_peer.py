@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,12 +16,10 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 
+from dpt_ros.ros.arrival import crowded
 from dpt_ros.ros.diagnostics import IMAGE_PUBLISHERS, INFO_PUBLISHERS, SUBSCRIBED
 from dpt_ros.ros.node_reports import reports_of
 from dpt_ros.ros.topics import OUTPUTS
-
-_UNKNOWN = "_NODE_NAME_UNKNOWN_"
-"""What ROS calls a node whose topics were discovered before it."""
 
 Peer = TypeVar("Peer", bound="NodePeer")
 
@@ -157,10 +155,3 @@ class NodePeer:
         if unknown:
             return f"it does not know that somebody listens to {', '.join(sorted(unknown))}"
         return ""
-
-
-def crowded(topic: str, publishers: Iterable[Any]) -> str:
-    """That a topic has several publishers, and which."""
-    names = sorted(f"{p.node_namespace}/{p.node_name}".replace("//", "/") for p in publishers)
-    known = [name if _UNKNOWN not in name else "one not known yet" for name in names]
-    return f"{topic} has {len(names)} publishers, expected 1: {', '.join(known)}"

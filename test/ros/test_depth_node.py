@@ -262,6 +262,24 @@ def test_frames_that_do_not_fit_are_told_until_they_do(
     wait_until(lambda: told not in camera_said(node), "the same", lambda: feed(stream))
 
 
+def test_two_cameras_on_one_topic_are_told_until_one_goes(
+    make: Any, peer_node: Any, capfd: Any
+) -> None:
+    from sensor_msgs.msg import Image
+
+    node = make()
+    stream = node._streams[0]
+    _, other = (peer_node.create_publisher(Image, "/image_rect", 1) for _ in range(2))
+    told = "/image_rect has 2 publishers, expected 1: /robot, /robot"
+    wait_until(lambda: told in camera_said(node), "the diagnostics")
+    for _ in range(3):
+        stream.tell_arrival()
+    assert capfd.readouterr().err.count(told) == 1
+
+    peer_node.destroy_publisher(other)
+    wait_until(lambda: told not in camera_said(node), "the same")
+
+
 def test_a_slow_camera_is_not_silent(make: Any) -> None:
     stream = make()._streams[0]
     now_s = time.monotonic()
