@@ -74,10 +74,10 @@ class EvaluatorInputs:
             "inverse_depth", Image, f"{depth_node}/inverse_depth/image", MOVING
         )
         metres = self._listen("depth", Image, f"{depth_node}/depth/image_rect", MOVING)
-        self._watched = [self._image, self._points, self._depth, metres]
         self._camera_info = self._listen(
             "camera_info", CameraInfo, samples.camera_info_topic or beside, SENSOR
         )
+        self._watched = [self._image, self._points, self._depth, metres, self._camera_info]
         self._listen_to_transforms()
         self._listen_to_odometry(samples.odometry_topic or "odometry")
         self.topics = SensorTopics(

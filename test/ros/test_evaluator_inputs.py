@@ -90,3 +90,10 @@ def test_what_was_there_or_came_is_not_called_missing() -> None:
     assert "qos_overrides./camera_info.subscription.durability set to transient_local" in info
     node.callbacks["/camera_info"](None)
     assert inputs.why_missing() == []
+
+
+def test_who_publishes_no_camera_info_is_silent_too() -> None:
+    node = Node()
+    inputs = make(node)
+    node.published = {"/image_rect", "/lidar/points", "/dpt/inverse_depth/image"}
+    assert inputs.silent() == ["/dpt/depth/image_rect", "/camera_info"]
