@@ -174,9 +174,13 @@ class CameraStream:
         return dataclasses.replace(found, why_not=f"{found.why_not}{more}")
 
     def crowds(self) -> list[str]:
-        """Of its topics, those on which the messages of several publishers are mixed up."""
+        """Of its topics, those on which the messages of several publishers are mixed up.
+
+        Those of results too: a second node of this name, say one that was left running.
+        """
         found = []
-        for topic in (self.image_topic, self.camera_info_topic):
+        results = self.outputs.topic("inverse_depth")
+        for topic in (self.image_topic, self.camera_info_topic, results):
             publishers = self._node.get_publishers_info_by_topic(topic)
             if self._subscriptions and len(publishers) > 1:
                 found.append(crowded(topic, publishers))

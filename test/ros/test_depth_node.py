@@ -262,15 +262,19 @@ def test_frames_that_do_not_fit_are_told_until_they_do(
     wait_until(lambda: told not in camera_said(node), "the same", lambda: feed(stream))
 
 
-def test_two_cameras_on_one_topic_are_told_until_one_goes(
-    make: Any, peer_node: Any, capfd: Any
+@pytest.mark.parametrize(
+    ("topic", "added", "names"),
+    [("/image_rect", 2, "/robot, /robot"), ("/dpt/inverse_depth/image", 1, "/dpt, /robot")],
+)
+def test_two_publishers_of_one_topic_are_told_until_one_goes(
+    make: Any, peer_node: Any, capfd: Any, topic: str, added: int, names: str
 ) -> None:
     from sensor_msgs.msg import Image
 
     node = make()
     stream = node._streams[0]
-    _, other = (peer_node.create_publisher(Image, "/image_rect", 1) for _ in range(2))
-    told = "/image_rect has 2 publishers, expected 1: /robot, /robot"
+    *_, other = (peer_node.create_publisher(Image, topic, 1) for _ in range(added))
+    told = f"{topic} has 2 publishers, expected 1: {names}"
     wait_until(lambda: told in camera_said(node), "the diagnostics")
     for _ in range(3):
         stream.tell_arrival()
