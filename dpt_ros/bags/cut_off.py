@@ -1,12 +1,14 @@
-"""An mcap file that was cut off, as when a robot loses power, or damaged: what is whole of it.
+"""What is left of a recording that was cut off, as when a robot loses power, or damaged.
 
-A recording ends with an index and a footer, without which it can't be opened. This shows its whole
-records with an index of them, and copies nothing.
+An mcap file ends with an index and a footer, without which it can't be opened. This shows its
+whole records with an index of them, and copies nothing.
 """
 
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,6 +22,17 @@ def is_cut_off(path: Path) -> bool:
             return False
         file.seek(max(len(MAGIC), path.stat().st_size - len(MAGIC)))
         return file.read() != MAGIC
+
+
+def are_of_one_recording(files: Sequence[Path]) -> bool:
+    """Whether a recorder named files as those of one recording: NAME_0, NAME_1, ... of one kind.
+
+    A recorder that was killed leaves them without a metadata.yaml to tell.
+    """
+    named = [re.fullmatch(r"(.+)_(\d+)", file.stem) for file in files]
+    names = {(match[1], file.suffix) for match, file in zip(named, files, strict=True) if match}
+    numbers = sorted(int(match[2]) for match in named if match)
+    return len(names) == 1 and numbers == list(range(len(files)))
 
 
 class WholePartPath:

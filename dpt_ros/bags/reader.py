@@ -22,7 +22,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
-from dpt_ros.bags.cut_off import WholePartPath, is_cut_off
+from dpt_ros.bags.cut_off import WholePartPath, are_of_one_recording, is_cut_off
 from dpt_ros.bags.mcap_scan import McapScan, scan_mcap
 from dpt_ros.bags.sqlite_files import SqliteFileError, SqliteFiles
 
@@ -120,7 +120,7 @@ class BagReader:
         if self.is_cut_off:
             reader = self._open_whole_part()
         else:
-            paths = self._sqlite.of_recording(storage)
+            paths = self._paths(storage)
             try:
                 reader = self._open(paths)
             except Exception as error:  # damaged files make the parsers below raise anything
@@ -136,6 +136,14 @@ class BagReader:
         if self.is_cut_off:
             _LOG.warning("%s: what is whole of it is read", self.damage)
         return reader
+
+    def _paths(self, storage: Path) -> list[Path]:
+        """What to open of a recording that was not cut off."""
+        if storage.is_file() or (storage / "metadata.yaml").exists():
+            return self._sqlite.of_recording(storage)
+        files = _storage_files(storage)
+        _LOG.warning("%s has no metadata.yaml: its %d files are read as one", storage, len(files))
+        return [self._sqlite.of_file(file) for file in files]
 
     def __exit__(
         self,
@@ -336,6 +344,8 @@ def _storage_path(path: Path) -> Path:
     files = sorted(file for file in path.iterdir() if file.suffix in _STORAGE_SUFFIXES)
     if len(files) == 1:
         return files[0]
+    if are_of_one_recording(files):
+        return path
     remedy = "write its metadata with `ros2 bag reindex`, or give one of the files"
     if not files and any(file.suffix == ".bag" for file in path.iterdir()):
         remedy = "convert the ROS 1 bag in it with `rosbags-convert`"
@@ -352,10 +362,12 @@ def _storage_files(storage: Path) -> list[Path]:
     if storage.is_file():
         return [storage]
     # Of messages that are compressed one by one, only the metadata tells.
-    metadata = (storage / "metadata.yaml").read_text(encoding="utf-8", errors="replace")
-    if "zstd" in metadata:
+    metadata = storage / "metadata.yaml"
+    if metadata.exists() and "zstd" in metadata.read_text(encoding="utf-8", errors="replace"):
         return []
-    return sorted(file for file in storage.iterdir() if file.suffix in _STORAGE_SUFFIXES)
+    files = sorted(file for file in storage.iterdir() if file.suffix in _STORAGE_SUFFIXES)
+    # What a recorder has just begun when it is killed is empty.
+    return files if metadata.exists() else [file for file in files if file.stat().st_size]
 
 
 def _mcap_files(storage: Path) -> list[Path]:
