@@ -17,7 +17,7 @@ from dpt_ros.bags.no_sample import explain_no_sample
 from dpt_ros.bags.pairing import Pair, Pairing
 from dpt_ros.bags.reader import BagError, BagMessage, BagReader, BagRecord
 from dpt_ros.bags.sample_settings import SampleSettings
-from dpt_ros.bags.scan_placement import Scan, find_fixed_frame, place_scan
+from dpt_ros.bags.scan_placement import Scan, find_fixed_frame, is_scan_fixed, place_scan
 from dpt_ros.bags.stamp_guard import StampGuard, stamped_transforms
 from dpt_ros.bags.tally import Tally
 from dpt_ros.bags.topics import SensorTopics, find_topics, frame_warnings, is_rectified
@@ -241,13 +241,16 @@ class SampleAssembly:
         """Camera, LiDAR and fixed frame of a pair."""
         settings = self._settings
         camera = settings.camera_frame or waiting.pair.picture[0].message.header.frame_id
-        candidates = (
-            (settings.fixed_frame,) if settings.fixed_frame else ("odom", self._odometry_frame)
-        )
         fixed = None
         if settings.motion_compensation:
-            fixed = find_fixed_frame(self._graph, camera, waiting.scan.frame, candidates)
+            fixed = find_fixed_frame(self._graph, camera, waiting.scan.frame, self._fixed_frames)
         return camera, waiting.scan.frame, fixed
+
+    @property
+    def _fixed_frames(self) -> tuple[str, ...]:
+        """What may be a frame that stands still."""
+        named = self._settings.fixed_frame
+        return (named,) if named else ("odom", self._odometry_frame)
 
     def _is_ready(self, waiting: _Waiting) -> bool:
         if not self._can_move:
@@ -360,7 +363,8 @@ class SampleAssembly:
         self.tally.warn(text)
 
     def _tell_of_motion(self, scan: Scan, camera_frame: str, fixed: str | None) -> None:
-        if not self._settings.motion_compensation:
+        is_asked = self._settings.motion_compensation and len(scan.points) > 0
+        if not is_asked or is_scan_fixed(self._graph, camera_frame, scan.frame, self._fixed_frames):
             return
         if fixed is None:
             moved, named = self._moved_frame, self._settings.fixed_frame

@@ -48,6 +48,20 @@ def find_fixed_frame(
     return None
 
 
+def is_scan_fixed(
+    graph: TransformGraph, camera_frame: str, scan_frame: str, candidates: tuple[str, ...]
+) -> bool:
+    """Whether a scan's frame stands still in a candidate in which the camera is seen to move.
+
+    So do the points of a mapper, which has undone the movement, as in /cloud_registered.
+    """
+    for frame in filter(None, candidates):
+        known = graph.is_connected(frame, camera_frame) and graph.is_connected(frame, scan_frame)
+        if known and not graph.is_moving(frame, scan_frame):
+            return graph.is_moving(frame, camera_frame)
+    return False
+
+
 def place_scan(
     scan: Scan,
     graph: TransformGraph,

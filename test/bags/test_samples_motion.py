@@ -18,10 +18,11 @@ def pose(x, y, yaw):
     return np.array([[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
 
-def turning_robot(recordings, times, how, stop_ns=0):
+def turning_robot(recordings, times, how, stop_ns=0, frame="lidar"):
     """A robot at 4 m/s that turns with 0.5 rad/s; its LiDAR sees posts, one after the other.
 
-    Returns messages and where the posts are in the world. The scan takes 0.1 s up to the picture.
+    Returns messages and where the posts are in the picture. The scan takes 0.1 s up to the picture;
+    in the frame "odom" it has the posts where they are in the world.
     """
     picture_ns = START + SECOND
     base_lidar = np.eye(4)
@@ -45,7 +46,9 @@ def turning_robot(recordings, times, how, stop_ns=0):
         ]
     )
     offsets = (stamps - stamps[0]).astype("u4") if times else None
+    points = posts[:, :3] if frame == "odom" else points
     scan = recordings.cloud(int(stamps[0]), points, times=offsets)
+    scan.header.frame_id = frame
     scan_ns = int(stamps[0])
     rgb = np.zeros((240, 320, 3), np.uint8)
     messages = [
@@ -122,6 +125,30 @@ def test_motion_without_times_is_undone_as_a_whole_and_warned_of(tmp_path, recor
     assert len(stream.warnings) == 1
     assert "do not say when each point was measured" in stream.warnings[0]
     assert np.nanmin(sample.depth_m) < z.min()  # the last posts are moved by 0.4 m too much
+
+
+@pytest.mark.parametrize("how", ["odometry", "tf"])
+def test_points_that_a_mapper_placed_in_the_world_are_not_said_to_be_smeared(
+    tmp_path, recordings, how
+):
+    messages, pixels, z = turning_robot(recordings, False, how, frame="odom")
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    (sample,), stream = samples_of(bag, max_gap_s=0.2, lidar=no_occlusion())
+    assert depth_near(sample.depth_m, pixels) == pytest.approx(z, abs=0.001)
+    assert stream.warnings == []
+
+
+def test_an_empty_scan_is_not_said_to_lack_times(tmp_path, recordings):
+    messages, _, _ = turning_robot(recordings, True, "tf")
+    empty = recordings.cloud(START + 1100 * MS, np.empty((0, 3)))
+    ns = START + 1100 * MS
+    messages.append(("/points", ns, empty))
+    picture = recordings.image(ns, np.zeros((240, 320, 3), np.uint8))
+    messages.append(("/camera/image_raw", ns, picture))
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    _, stream = samples_of(bag, max_gap_s=0.2)
+    assert stream.rejected == {"fewer than 1 points in the picture": 1}
+    assert stream.warnings == []
 
 
 def test_a_fixed_frame_may_be_named(tmp_path, recordings):
