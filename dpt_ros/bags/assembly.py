@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dpt_ros.bags.body_mask import find_body, parse_boxes, polygon_mask
+from dpt_ros.bags.body_mask import find_body, parse_boxes, without_polygons
 from dpt_ros.bags.dataset import Sample, sample_id
 from dpt_ros.bags.no_sample import explain_no_sample
 from dpt_ros.bags.pairing import Pair, Pairing
@@ -37,7 +37,7 @@ from dpt_ros.messages.errors import MessageError
 
 Read = TypeVar("Read")
 
-# Transforms that come later than this after a picture are not waited for, slow ones excepted.
+# Transforms that come later than this are not waited for, unless they are slow or came so before.
 _PATIENCE_NS = 500_000_000
 # So many of the newest camera_info are kept, for pictures that wait for their scan.
 _KEPT_INFOS = 1000
@@ -76,8 +76,8 @@ class SampleAssembly:
         self._odometry_frame = ""
         self._moved_frame: str | None = None
         self._newest_ns = 0
+        self._transforms_late_ns = 0
         self._last_ns: int | None = None
-        self._masks: dict[tuple[int, int], NDArray[np.bool_] | None] = {}
 
     def run(self) -> Iterator[Sample]:
         """Read the recording and yield its samples."""
@@ -198,6 +198,7 @@ class SampleAssembly:
                 del self._infos[next(iter(self._infos))]
         elif message.topic == topics.odometry:
             self._odometry_frame = message.message.header.frame_id.lstrip("/")
+            self._note_delay(message.stamp_ns)
             try:
                 self._graph.add_odometry(message.message)
                 self._moved_frame = bare_frame(message.message.child_frame_id)
@@ -210,10 +211,17 @@ class SampleAssembly:
     def _add_recorded(self, transforms: Iterable[BagRecord]) -> None:
         """Take in moving transforms whose stamps can be true."""
         for record in transforms:
+            self._note_delay(record.stamp_ns)
             try:
                 self._graph.add_transform(record.message, is_static=False)
             except TransformError as error:
                 self.tally.reject("transform that is none", str(error))
+
+    def _note_delay(self, stamp_ns: int) -> None:
+        """Learn how late what tells of a movement comes, as far as that can be waited for."""
+        late_ns = self._newest_ns - stamp_ns
+        if late_ns <= LONGEST_WAIT_NS:
+            self._transforms_late_ns = max(self._transforms_late_ns, late_ns)
 
     def _await(self, pair: Pair[tuple[BagMessage, Any], BagMessage]) -> None:
         """Queue a pair whose scan can be read."""
@@ -263,8 +271,9 @@ class SampleAssembly:
         chains = [(camera, lidar)] if fixed is None else [(fixed, camera), (fixed, lidar)]
         known = [chain for chain in chains if self._graph.is_connected(*chain)]
         wait_ns = max((self._graph.wait_ns(*chain, needed_ns) for chain in known), default=0)
+        patience_ns = max(_PATIENCE_NS, self._transforms_late_ns + wait_ns)
         # Without a fixed frame: it may still be on its way.
-        return late_ns > max(wait_ns, _PATIENCE_NS) or (fixed is not None and not wait_ns)
+        return late_ns > patience_ns or (fixed is not None and not wait_ns)
 
     def _make_sample(self, waiting: _Waiting) -> Sample | None:
         """The sample of a pair; None, counted, where there is none."""
@@ -291,7 +300,7 @@ class SampleAssembly:
                 raise TransformError(f"{error}{damage}") from error
             self.tally.reject("transform that is not known", str(error))
             return None
-        depth_m = self._masked(projection.depth_m)
+        depth_m = without_polygons(projection.depth_m, self._settings.body_polygon)
         count = int(np.isfinite(depth_m).sum())
         if count < self._settings.min_points:
             self.tally.reject(
@@ -379,14 +388,6 @@ class SampleAssembly:
                 "the scans do not say when each point was measured: the movement between scan and "
                 "picture is undone, that during a scan is not"
             )
-
-    def _masked(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
-        height, width = depth_m.shape
-        if (height, width) not in self._masks:
-            mask = polygon_mask(self._settings.body_polygon, width, height)
-            self._masks = {(height, width): mask}
-        mask = self._masks[height, width]
-        return depth_m if mask is None else np.where(mask, np.float32(np.nan), depth_m)
 
     def _conclude(self, topics: SensorTopics) -> None:
         """Add what the pairing counted; refuse a recording without a sample."""

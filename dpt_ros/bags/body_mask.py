@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -64,7 +65,19 @@ def find_body(scan: Scan, boxes: list[BodyBox], graph: TransformGraph) -> NDArra
     return is_body
 
 
-def polygon_mask(text: str, width: int, height: int) -> NDArray[np.bool_] | None:
+def without_polygons(depth_m: NDArray[np.float32], text: str) -> NDArray[np.float32]:
+    """Depth [H, W] with NaN in the polygons of `_polygon_mask`.
+
+    Raises:
+        ConfigError: something else than three corners or more.
+    """
+    height, width = depth_m.shape
+    mask = _polygon_mask(text, width, height)
+    return depth_m if mask is None else np.where(mask, np.float32(np.nan), depth_m)
+
+
+@functools.lru_cache(maxsize=4)
+def _polygon_mask(text: str, width: int, height: int) -> NDArray[np.bool_] | None:
     """Pixels of polygons "U0 V0 U1 V1 U2 V2 ...", several separated by ";": bool [H, W].
 
     Returns:

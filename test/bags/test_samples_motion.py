@@ -223,6 +223,17 @@ def test_transforms_that_come_late_are_waited_for(tmp_path, recordings):
     assert depth_near(samples[0].depth_m, pixels) == pytest.approx(z, abs=0.001)
 
 
+def test_transforms_that_always_come_late_are_waited_for(tmp_path, recordings):
+    """A mapper tells 0.9 s late where the robot was, which goes on for as long as it drives."""
+    messages = recordings.drive([START + i * 100 * MS for i in range(30)])
+    for ns in range(START - 100 * MS, START + 3000 * MS, 20 * MS):
+        item = ("odom", "lidar", pose((ns - START) / SECOND, 0.0, 0.0))
+        messages.append(("/tf", ns + 900 * MS, recordings.transforms(ns, item)))
+    samples, stream = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    assert stream.rejected == {}
+    assert len(samples) == 30
+
+
 def drive_with_slow_mount(recordings, period_ms, late_ms=0):
     """Forty pictures and scans of 10 Hz; between the two frames the same transform now and then."""
     messages = recordings.drive([START + i * 100 * MS for i in range(40)], static=False)
