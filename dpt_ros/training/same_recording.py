@@ -29,10 +29,11 @@ _ENDS_READ = 4096
 def same_recordings(datasets: Sequence[Dataset]) -> list[list[Source]]:
     """All sources that have samples, in groups that are of one recording or scene.
 
-    Two are where the manifests name the same folder, recording or rendered scene, or where the
-    same pictures are in both, as in a recording and what was cut from it, converted or renamed.
-    Files of pictures are compared, and none is decoded. Where two data sets took other pictures of
-    such a recording, as with an interval and another first one, they are not known to be of one.
+    Two are where the manifests name the same folder, recording or rendered scene, or files of one
+    recording, or where the same pictures are in both, as in a recording and what was cut from it,
+    converted or renamed. Files of pictures are compared, and none is decoded. Where two data sets
+    took other pictures of such a recording, as with an interval and another first one, they are not
+    known to be of one.
 
     Returns:
         the groups in the order of their first source; most hold just that one.
@@ -57,13 +58,21 @@ def _homes(dataset: Dataset, name: str) -> set[tuple[str, str]]:
     """What a manifest knows a source by; one of these is enough."""
     info = dataset.sources[name]
     homes = {(str(dataset.folder.resolve()), name)}
-    if Path(path := str(info.get("path", ""))).is_absolute():
-        homes.add((path, name))
+    if (path := Path(str(info.get("path", "")))).is_absolute():
+        homes.add((str(path), name))
+    if _is_part(path):
+        homes.add((str(path.parent), path.parent.name))
     if recording := str(info.get("storage_sha256", "")):
         homes.add((recording, ""))
     if dataset.options.get("kind") == "synthetic":
         homes.add(("synthetic", name))  # which says split, seed, number and kind
     return homes
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a recorder named a file as one of several of a recording: NAME/NAME_0.mcap."""
+    is_storage = path.suffix in (".mcap", ".db3")
+    return is_storage and path.stem.rpartition("_")[0] == path.parent.name
 
 
 def _pictures(dataset: Dataset) -> dict[str, dict[int, list[Path]]]:
