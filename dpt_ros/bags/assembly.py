@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dpt_ros.bags.body_mask import find_body, parse_boxes, without_polygons
 from dpt_ros.bags.dataset import Sample, sample_id
-from dpt_ros.bags.no_sample import explain_no_sample
+from dpt_ros.bags.no_sample import explain_few_points, explain_no_sample
 from dpt_ros.bags.pairing import Pair, Pairing
 from dpt_ros.bags.reader import BagError, BagMessage, BagReader, BagRecord
 from dpt_ros.bags.sample_settings import SampleSettings
@@ -305,8 +305,7 @@ class SampleAssembly:
         if count < self._settings.min_points:
             self.tally.reject(
                 f"fewer than {self._settings.min_points} points in the picture",
-                f"{len(waiting.scan.points)} points, {projection.in_front} of them in front of the "
-                f"camera, {projection.in_image} in the picture, {projection.hidden} hidden there"
+                explain_few_points(waiting.scan, projection, self._frames(waiting)[0])
                 + (", the robot's own not counted" if self._boxes else ""),
             )
             return None

@@ -7,9 +7,11 @@ from typing import Any
 
 from dpt_ros.bags.pairing import Pairing
 from dpt_ros.bags.sample_settings import SampleSettings
+from dpt_ros.bags.scan_placement import Scan
 from dpt_ros.bags.stamp_guard import FAR_NS, StampGuard
 from dpt_ros.bags.tally import Tally
 from dpt_ros.config import list_settings
+from dpt_ros.geometry.lidar import Projection
 
 
 def explain_no_sample(
@@ -30,6 +32,20 @@ def explain_no_sample(
     reasons += [tally.damage] if tally.damage else []
     what = "; ".join(reasons) or "it has no pictures or no scans"
     return f"{what}.{_hint(pairing, guard, topics)}"
+
+
+def explain_few_points(scan: Scan, projection: Projection, camera_frame: str) -> str:
+    """Where the points of a scan went of which hardly one has a pixel."""
+    told = (
+        f"{len(scan.points)} points, {projection.in_front} of them in front of the camera, "
+        f"{projection.in_image} in the picture, {projection.hidden} hidden there"
+    )
+    if projection.in_image or "optical" in camera_frame or not len(scan.points):
+        return told
+    return (
+        f"{told}: is the pictures' frame {camera_frame!r} an optical one, with z forward and y "
+        "down? else name that with --camera-frame"
+    )
 
 
 def _hint(pairing: Pairing[Any, Any], guard: StampGuard, topics: Sequence[str]) -> str:

@@ -171,3 +171,18 @@ def test_rare_scans_stamped_at_the_start_of_their_sweep(tmp_path, recordings):
     ]
     samples, _ = samples_of(recordings.write_bag(tmp_path / "bag", messages))
     assert [sample.stamp_ns for sample in samples] == stamps[10::10]
+
+
+@pytest.mark.parametrize("frame", ["camera_link", "camera_optical_frame"])
+def test_a_frame_that_is_not_optical_is_asked_about(tmp_path, recordings, frame):
+    """Drivers write the camera's own frame in the header, whose x is forward as the LiDAR's is."""
+    messages = recordings.drive(STAMPS, static=False)
+    for topic, _, message in messages:
+        if topic.startswith("/camera"):
+            message.header.frame_id = frame
+    mount = recordings.transforms(STAMPS[0], ("lidar", frame, np.eye(4)))
+    bag = recordings.write_bag(tmp_path / "bag", [*messages, ("/tf_static", STAMPS[0], mount)])
+    with pytest.raises(SampleError, match=" 0 in the picture") as told:
+        samples_of(bag)
+    is_asked = "'camera_link' an optical one, with z forward and y down" in str(told.value)
+    assert is_asked == (frame == "camera_link")
