@@ -75,8 +75,7 @@ class SampleAssembly:
         self._infos: dict[int, Any] = {}
         self._odometry_frame = ""
         self._moved_frame: str | None = None
-        self._newest_ns = 0
-        self._transforms_late_ns = 0
+        self._newest_ns, self._transforms_late_ns = 0, 0
         self._last_ns: int | None = None
 
     def run(self) -> Iterator[Sample]:
@@ -391,6 +390,8 @@ class SampleAssembly:
     def _conclude(self, topics: SensorTopics) -> None:
         """Add what the pairing counted; refuse a recording without a sample."""
         self.tally.rejected.update(self._pairing.rejected)
+        for text in self._graph.doubtful():
+            self.tally.warn(text)
         if self.tally.samples:
             return
         names = (topics.image, topics.points)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,15 +22,15 @@ Matrices = NDArray[np.float64]
 
 #: Moving transforms older than this behind the newest are forgotten.
 KEPT_NS = 10_000_000_000
-
 #: Transforms are not worth waiting for longer than this: pictures and scans wait with them.
 LONGEST_WAIT_NS = 3_000_000_000
 
 # Between two transforms further apart than this nothing is known of the movement.
 _LONGEST_STEP_NS = 1_000_000_000
-
 # Poses that differ by less are one: metres, and parts of a unit quaternion.
 _SAME_POSE = 1e-6
+# No robot moves this far and back again within so short a time, so often; two publishers do.
+_TO_AND_FRO_M, _TO_AND_FRO_NS, _TO_AND_FRO_TIMES = 0.05, 200_000_000, 10
 
 
 class TransformError(ValueError):
@@ -46,6 +47,8 @@ class _Track:
     may_stand: bool
     stamps_ns: list[int] = field(default_factory=list)
     poses: list[tuple[float, ...]] = field(default_factory=list)  # x y z, then the quaternion xyzw
+    to_and_fro: int = 0  # how often three poses went so, by at most to_and_fro_m
+    to_and_fro_m: float = 0.0
 
     def add(self, stamp_ns: int, pose: tuple[float, ...]) -> None:
         place = bisect.bisect_left(self.stamps_ns, stamp_ns)
@@ -54,9 +57,21 @@ class _Track:
             return
         self.stamps_ns.insert(place, stamp_ns)
         self.poses.insert(place, pose)
+        self._watch(stamp_ns)
         old = bisect.bisect_left(self.stamps_ns, self.stamps_ns[-1] - KEPT_NS)
         if old > 100:  # not one by one: deleting from the front moves the rest
             del self.stamps_ns[:old], self.poses[:old]
+
+    def _watch(self, stamp_ns: int) -> None:
+        """Note how far the newest three poses go to and fro, where they do."""
+        ends_ns = self.stamps_ns[-3:]
+        if len(ends_ns) < 3 or stamp_ns < ends_ns[2] or ends_ns[2] - ends_ns[0] > _TO_AND_FRO_NS:
+            return
+        a, b, c = (pose[:3] for pose in self.poses[-3:])
+        least_m = min(math.dist(a, b), math.dist(b, c))
+        if least_m > _TO_AND_FRO_M and math.dist(a, c) < max(math.dist(a, b), math.dist(b, c)):
+            self.to_and_fro += 1
+            self.to_and_fro_m = max(self.to_and_fro_m, least_m)
 
     def period_ns(self) -> int:
         """How long it takes from one pose to the next, of late; of a single one, as long as can be.
@@ -136,6 +151,15 @@ class TransformGraph:
     def frames(self) -> tuple[str, ...]:
         """The frames' names, sorted."""
         return tuple(sorted(self._neighbours))
+
+    def doubtful(self) -> list[str]:
+        """In words, the transforms that two nodes seem to publish."""
+        return [
+            f"the transform {parent} <- {child} jumps to and fro, by up to "
+            f"{track.to_and_fro_m:.2f} m: do two nodes publish it? Depth is off with it"
+            for (parent, child), track in {**self._odometry, **self._moving}.items()
+            if track.to_and_fro >= _TO_AND_FRO_TIMES
+        ]
 
     def add_static(self, parent: str, child: str, transform_parent_child: Matrices) -> None:
         """A fixed transform [4, 4]; it replaces what was known between the two frames."""

@@ -234,6 +234,21 @@ def test_transforms_that_always_come_late_are_waited_for(tmp_path, recordings):
     assert len(samples) == 30
 
 
+@pytest.mark.parametrize(("apart_m", "is_told"), [(0.2, True), (0.0, False)])
+def test_a_transform_that_two_nodes_publish_is_told(tmp_path, recordings, apart_m, is_told):
+    """The wheels' driver and a filter both say where the robot is, and have drifted apart."""
+    messages = recordings.drive([START + i * 100 * MS for i in range(10)])
+    for ns in range(START - 100 * MS, START + 1000 * MS, 20 * MS):
+        x = 1.5 * math.sin(3.0 * (ns - START) / SECOND)  # turns back itself, once
+        for late_ns, y in ((0, 0.0), (5 * MS, apart_m)):
+            item = ("odom", "lidar", pose(x, y, 0.0))
+            messages.append(("/tf", ns + late_ns, recordings.transforms(ns + late_ns, item)))
+    samples, stream = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    assert len(samples) == 10
+    told = "odom <- lidar jumps to and fro, by up to 0.20 m: do two nodes publish it?"
+    assert any(told in text for text in stream.warnings) == is_told
+
+
 def drive_with_slow_mount(recordings, period_ms, late_ms=0):
     """Forty pictures and scans of 10 Hz; between the two frames the same transform now and then."""
     messages = recordings.drive([START + i * 100 * MS for i in range(40)], static=False)
