@@ -1,131 +1,29 @@
 """Where frames are: a graph of transforms from /tf, /tf_static, odometry and other fixed ones.
 
 tf2's buffer needs a ROS installation; what is needed of it is chaining, done here, and
-interpolation in time, done by SciPy's Slerp.
+interpolation in time, which `track` does.
 """
 
 from __future__ import annotations
 
-import bisect
 import itertools
-import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation, Slerp
 
-Matrices = NDArray[np.float64]
+from dpt_ros.bags.track import (
+    LONGEST_WAIT_NS,
+    TO_AND_FRO_TIMES,
+    Matrices,
+    Track,
+    TransformError,
+    matrices_of,
+)
 
-#: Moving transforms older than this behind the newest are forgotten.
-KEPT_NS = 10_000_000_000
-#: Transforms are not worth waiting for longer than this: pictures and scans wait with them.
-LONGEST_WAIT_NS = 3_000_000_000
-
-# Between two transforms further apart than this nothing is known of the movement.
-_LONGEST_STEP_NS = 1_000_000_000
-# Poses that differ by less are one: metres, and parts of a unit quaternion.
-_SAME_POSE = 1e-6
-# No robot moves this far and back again within so short a time, so often; two publishers do.
-_TO_AND_FRO_M, _TO_AND_FRO_NS, _TO_AND_FRO_TIMES = 0.05, 200_000_000, 10
-
-
-class TransformError(ValueError):
-    """There is no transform between two frames, or none at the time asked for."""
-
-
-@dataclass
-class _Track:
-    """Poses of a child frame in its parent, over time.
-
-    `may_stand` says that it may be a mount, which never moves, and not a robot's odometry.
-    """
-
-    may_stand: bool
-    stamps_ns: list[int] = field(default_factory=list)
-    poses: list[tuple[float, ...]] = field(default_factory=list)  # x y z, then the quaternion xyzw
-    to_and_fro: int = 0  # how often three poses went so, by at most to_and_fro_m
-    to_and_fro_m: float = 0.0
-
-    def add(self, stamp_ns: int, pose: tuple[float, ...]) -> None:
-        place = bisect.bisect_left(self.stamps_ns, stamp_ns)
-        if place < len(self.stamps_ns) and self.stamps_ns[place] == stamp_ns:
-            self.poses[place] = pose
-            return
-        self.stamps_ns.insert(place, stamp_ns)
-        self.poses.insert(place, pose)
-        self._watch(stamp_ns)
-        old = bisect.bisect_left(self.stamps_ns, self.stamps_ns[-1] - KEPT_NS)
-        if old > 100:  # not one by one: deleting from the front moves the rest
-            del self.stamps_ns[:old], self.poses[:old]
-
-    def _watch(self, stamp_ns: int) -> None:
-        """Note how far the newest three poses go to and fro, where they do."""
-        ends_ns = self.stamps_ns[-3:]
-        if len(ends_ns) < 3 or stamp_ns < ends_ns[2] or ends_ns[2] - ends_ns[0] > _TO_AND_FRO_NS:
-            return
-        a, b, c = (pose[:3] for pose in self.poses[-3:])
-        least_m = min(math.dist(a, b), math.dist(b, c))
-        if least_m > _TO_AND_FRO_M and math.dist(a, c) < max(math.dist(a, b), math.dist(b, c)):
-            self.to_and_fro += 1
-            self.to_and_fro_m = max(self.to_and_fro_m, least_m)
-
-    def period_ns(self) -> int:
-        """How long it takes from one pose to the next, of late; of a single one, as long as can be.
-
-        Taken from the longest of a few: publishers are not even.
-        """
-        newest = self.stamps_ns[-5:]
-        return max((b - a for a, b in itertools.pairwise(newest)), default=LONGEST_WAIT_NS)
-
-    def at(self, stamps_ns: NDArray[np.int64], name: str) -> Matrices:
-        """[K, 4, 4], interpolated; refuses to extrapolate, and to guess over long breaks.
-
-        Between two equal poses of what may be a mount there is none: it is published slowly.
-        """
-        known = np.asarray(self.stamps_ns, np.int64)
-        low, high = int(stamps_ns.min()), int(stamps_ns.max())
-        if low < known[0] or high > known[-1]:
-            early = max(int(known[0]) - low, 0)
-            late = max(high - int(known[-1]), 0)
-            raise TransformError(
-                f"the transform {name} is not known at the time of the sample: it "
-                f"{'begins' if early else 'ends'} {max(early, late) / 1e9:.3f} s "
-                f"{'later' if early else 'earlier'}{self._file_hint()}"
-            )
-        first = max(int(np.searchsorted(known, low, "right")) - 1, 0)
-        last = int(np.searchsorted(known, high, "left")) + 1
-        chosen = known[first:last]
-        poses = np.asarray(self.poses[first:last], np.float64)
-        if len(chosen) == 1:
-            return np.repeat(_matrices(poses), len(stamps_ns), axis=0)
-        steps_ns = np.diff(chosen)
-        is_held = self.may_stand & _are_same(poses[:-1], poses[1:])
-        # No longer, though: /tf may be odometry too, and equal poses those of one begun anew.
-        breaks_ns = steps_ns[steps_ns > np.where(is_held, KEPT_NS, _LONGEST_STEP_NS)]
-        if len(breaks_ns):
-            raise TransformError(
-                f"the transform {name} has a break of {breaks_ns.max() / 1e9:.1f} s around "
-                f"the sample{self._file_hint()}"
-            )
-        # Relative to the first stamp: seconds since 1970 as floats are 200 ns apart.
-        known_s = (chosen - chosen[0]) / 1e9
-        wanted_s = (stamps_ns - chosen[0]) / 1e9
-        result = np.tile(np.eye(4), (len(stamps_ns), 1, 1))
-        result[:, :3, :3] = Slerp(known_s, Rotation.from_quat(poses[:, 3:]))(wanted_s).as_matrix()
-        for axis in range(3):
-            result[:, axis, 3] = np.interp(wanted_s, known_s, poses[:, axis])
-        return result
-
-    def _file_hint(self) -> str:
-        """What to do about a transform that has not changed so far."""
-        poses = np.asarray(self.poses, np.float64)
-        if not self.may_stand or not _are_same(poses, poses[:1]).all():
-            return ""
-        return "; if it is a mount that never moves, give it in a file of transforms (--transforms)"
+__all__ = ["LONGEST_WAIT_NS", "Matrices", "TransformError", "TransformGraph", "bare_frame"]
 
 
 class TransformGraph:
@@ -141,9 +39,9 @@ class TransformGraph:
         """Names of fixed transforms that came a second time with another value."""
         self._override: list[tuple[str, str, Matrices]] = []
         self._static: dict[tuple[str, str], Matrices] = {}
-        self._moving: dict[tuple[str, str], _Track] = {}
-        self._odometry: dict[tuple[str, str], _Track] = {}
-        self._edges: dict[tuple[str, str], Matrices | _Track] = {}
+        self._moving: dict[tuple[str, str], Track] = {}
+        self._odometry: dict[tuple[str, str], Track] = {}
+        self._edges: dict[tuple[str, str], Matrices | Track] = {}
         self._neighbours: dict[str, list[str]] = {}
         self._paths: dict[tuple[str, str], list[str]] = {}
 
@@ -158,7 +56,7 @@ class TransformGraph:
             f"the transform {parent} <- {child} jumps to and fro, by up to "
             f"{track.to_and_fro_m:.2f} m: do two nodes publish it? Depth is off with it"
             for (parent, child), track in {**self._odometry, **self._moving}.items()
-            if track.to_and_fro >= _TO_AND_FRO_TIMES
+            if track.to_and_fro >= TO_AND_FRO_TIMES
         ]
 
     def add_static(self, parent: str, child: str, transform_parent_child: Matrices) -> None:
@@ -209,7 +107,7 @@ class TransformGraph:
         pose = _pose(move, turn, f"{item.header.frame_id} <- {item.child_frame_id}")
         parent, child = bare_frame(item.header.frame_id), bare_frame(item.child_frame_id)
         if is_static:
-            self.add_static(parent, child, _matrices(np.array([pose]))[0])
+            self.add_static(parent, child, matrices_of(np.array([pose]))[0])
         else:
             self._add_pose(self._moving, (parent, child), _stamp_ns(item.header), pose)
 
@@ -257,10 +155,10 @@ class TransformGraph:
         wait_ns = 2 * max((track.period_ns() for track in missing), default=0)
         return min(wait_ns, LONGEST_WAIT_NS)
 
-    def _tracks(self, target: str, source: str) -> list[_Track]:
+    def _tracks(self, target: str, source: str) -> list[Track]:
         steps = itertools.pairwise(self._path(target, source))
         edges = (self._edges.get(pair) for a, b in steps for pair in ((a, b), (b, a)))
-        return [edge for edge in edges if isinstance(edge, _Track)]
+        return [edge for edge in edges if isinstance(edge, Track)]
 
     def _edge(self, near: str, far: str, stamps_ns: NDArray[np.int64]) -> Matrices:
         """[K or 1, 4, 4] from `far` to its neighbour `near`."""
@@ -268,7 +166,7 @@ class TransformGraph:
             if (parent, child) not in self._edges:
                 continue
             edge = self._edges[parent, child]
-            if isinstance(edge, _Track):
+            if isinstance(edge, Track):
                 matrices = edge.at(stamps_ns, f"{parent} <- {child}")
             else:
                 matrices = edge[None]
@@ -307,13 +205,13 @@ class TransformGraph:
 
     def _add_pose(
         self,
-        tracks: dict[tuple[str, str], _Track],
+        tracks: dict[tuple[str, str], Track],
         edge: tuple[str, str],
         stamp_ns: int,
         pose: tuple[float, ...],
     ) -> None:
         is_new = edge not in tracks
-        tracks.setdefault(edge, _Track(may_stand=tracks is self._moving)).add(stamp_ns, pose)
+        tracks.setdefault(edge, Track(may_stand=tracks is self._moving)).add(stamp_ns, pose)
         if is_new:
             self._rebuild()
 
@@ -324,7 +222,7 @@ class TransformGraph:
         for parent, child, matrix in self._override:
             self._count((parent, child), matrix, joined)
         into = {child for _, child, _ in self._override}
-        recorded: list[tuple[tuple[str, str], Matrices | _Track]] = [
+        recorded: list[tuple[tuple[str, str], Matrices | Track]] = [
             *self._static.items(),
             *self._moving.items(),
         ]
@@ -334,7 +232,7 @@ class TransformGraph:
             if not joined.is_one(*edge):
                 self._count(edge, value, joined)
 
-    def _count(self, edge: tuple[str, str], value: Matrices | _Track, joined: _Joined) -> None:
+    def _count(self, edge: tuple[str, str], value: Matrices | Track, joined: _Joined) -> None:
         self._edges[edge] = value
         joined.join(*edge)
         for near, far in (edge, edge[::-1]):
@@ -364,22 +262,6 @@ def _pose(move: Any, turn: Any, name: str) -> tuple[float, ...]:
     if not np.isfinite(pose).all() or not any(pose[3:]):
         raise TransformError(f"the transform {name} is {pose}, expected numbers and a rotation")
     return pose
-
-
-def _are_same(poses: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which poses [N, 7] are as the others, [N]; a quaternion and its negative are one rotation."""
-    moved = np.abs(poses[:, :3] - others[:, :3]).max(axis=1)
-    a, b = (q / np.linalg.norm(q, axis=1, keepdims=True) for q in (poses[:, 3:], others[:, 3:]))
-    turned = np.minimum(np.abs(a - b).max(axis=1), np.abs(a + b).max(axis=1))
-    same: NDArray[np.bool_] = (moved < _SAME_POSE) & (turned < _SAME_POSE)
-    return same
-
-
-def _matrices(poses: NDArray[np.float64]) -> Matrices:
-    result = np.tile(np.eye(4), (len(poses), 1, 1))
-    result[:, :3, :3] = Rotation.from_quat(poses[:, 3:]).as_matrix()
-    result[:, :3, 3] = poses[:, :3]
-    return result
 
 
 def _inverse(rigid: Matrices) -> Matrices:
