@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -333,16 +333,10 @@ class SampleAssembly:
         self.tally.points["hidden"] += projection.hidden
         self.tally.points["body"] += int(is_body.sum())
         if not self.tally.calibration:
-            at_picture = np.array([picture_ns], np.int64)
-            chain = self._graph.lookup(camera_frame, lidar_frame, at_picture)[0]
+            chain = self._graph.lookup(camera_frame, lidar_frame, np.array([picture_ns]))[0]
             for text in frame_warnings(waiting.info) if self._is_rectified else ():
                 self.tally.warn(text)
-            self.tally.calibration = {
-                "camera": asdict(camera),
-                "camera_frame": camera_frame,
-                "lidar_frame": lidar_frame,
-                "transform_camera_lidar": chain.round(9).tolist(),
-            }
+            self.tally.note_calibration(camera, camera_frame, lidar_frame, chain)
         return projection
 
     def _place(
@@ -353,11 +347,17 @@ class SampleAssembly:
         fixed: str | None,
         is_body: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
-        """The scan's points in the camera's frame; a fixed frame that was named has to be there."""
-        named = self._settings.fixed_frame if self._settings.motion_compensation else ""
-        frame = fixed or named or None
+        """The scan's points in the camera's frame; a fixed frame that was named has to be there.
+
+        Without one, what moves are the mounts of camera and LiDAR on a robot that stands still.
+        """
+        graph, is_asked = self._graph, self._settings.motion_compensation
+        frame = fixed or (self._settings.fixed_frame if is_asked else "") or None
         try:
-            return place_scan(scan, self._graph, camera_frame, picture_ns, frame, is_body)
+            if frame is None and is_asked and graph.has_moved(camera_frame, scan.frame):
+                robot = graph.common_parent(camera_frame, scan.frame)
+                return place_scan(scan, graph, camera_frame, picture_ns, robot)
+            return place_scan(scan, graph, camera_frame, picture_ns, frame, is_body)
         except TransformError as error:
             if fixed is None or self._graph.is_moving(camera_frame, scan.frame):
                 raise

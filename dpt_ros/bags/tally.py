@@ -8,6 +8,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dpt_ros.geometry.camera import Camera
 
 _LISTED = 20
@@ -45,6 +48,21 @@ class Tally:
         """Tell something once."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def note_calibration(
+        self,
+        camera: Camera,
+        camera_frame: str,
+        lidar_frame: str,
+        transform_camera_lidar: NDArray[np.float64],
+    ) -> None:
+        """Keep the camera, the frames and the transform [4, 4] of the first sample."""
+        self.calibration = {
+            "camera": asdict(camera),
+            "camera_frame": camera_frame,
+            "lidar_frame": lidar_frame,
+            "transform_camera_lidar": transform_camera_lidar.round(9).tolist(),
+        }
 
     def count_camera(self, camera: Camera, stamp_ns: int) -> None:
         """Count a sample's camera; a recording in which it changes tells so once."""

@@ -70,6 +70,11 @@ class Track:
             self.to_and_fro += 1
             self.to_and_fro_m = max(self.to_and_fro_m, least_m)
 
+    def stands(self) -> bool:
+        """Whether it may be a mount, and has not moved as far as is known."""
+        poses = np.asarray(self.poses, np.float64)
+        return self.may_stand and bool(are_same(poses, poses[:1]).all())
+
     def period_ns(self) -> int:
         """How long it takes from one pose to the next, of late; of a single one, as long as can be.
 
@@ -119,8 +124,7 @@ class Track:
 
     def _file_hint(self) -> str:
         """What to do about a transform that has not changed so far."""
-        poses = np.asarray(self.poses, np.float64)
-        if not self.may_stand or not are_same(poses, poses[:1]).all():
+        if not self.stands():
             return ""
         return "; if it is a mount that never moves, give it in a file of transforms (--transforms)"
 

@@ -146,6 +146,10 @@ class TransformGraph:
         """Whether the chain between two connected frames changes over time."""
         return bool(self._tracks(target, source))
 
+    def has_moved(self, target: str, source: str) -> bool:
+        """Whether it has changed so far; a mount may be published over time and never move."""
+        return any(not track.stands() for track in self._tracks(target, source))
+
     def wait_ns(self, target: str, source: str, stamp_ns: int) -> int:
         """How long after a time what is missing of a chain then may come; 0: nothing is missing.
 
@@ -154,6 +158,14 @@ class TransformGraph:
         missing = [t for t in self._tracks(target, source) if t.stamps_ns[-1] < stamp_ns]
         wait_ns = 2 * max((track.period_ns() for track in missing), default=0)
         return min(wait_ns, LONGEST_WAIT_NS)
+
+    def common_parent(self, target: str, source: str) -> str:
+        """The frame above two connected ones: of sensors, mounted movably or not, the robot's."""
+        path = self._path(target, source)
+        for frame, following in itertools.pairwise(path):
+            if (following, frame) not in self._edges:
+                return frame
+        return path[-1]
 
     def _tracks(self, target: str, source: str) -> list[Track]:
         steps = itertools.pairwise(self._path(target, source))

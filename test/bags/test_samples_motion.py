@@ -151,6 +151,55 @@ def test_an_empty_scan_is_not_said_to_lack_times(tmp_path, recordings):
     assert stream.warnings == []
 
 
+def robot_with_a_turning_mount(recordings, turning):
+    """It stands still without odometry; its LiDAR or its camera turns with 0.5 rad/s.
+
+    Returns messages and where the posts are in the picture, which is taken when the scan ends.
+    """
+    picture_ns = START + SECOND
+    posts = np.array([[6.0 + 0.3 * i, 0.35 * (i - 10), 0.1 * (i % 5), 1.0] for i in range(21)])
+    stamps = picture_ns - 100 * MS + np.arange(21) * 5 * MS
+    optical = np.linalg.inv(recordings.OPTICAL_FROM_LIDAR)
+
+    def mount_at(name, ns):
+        turned = pose(0.2, 0.1, 0.5 * (ns - START) / SECOND if name == turning else 0.5)
+        return turned @ optical if name == "camera" else turned
+
+    points = [
+        (np.linalg.inv(mount_at("lidar", int(ns))) @ post)[:3]
+        for ns, post in zip(stamps, posts, strict=True)
+    ]
+    scan = recordings.cloud(int(stamps[0]), points, times=(stamps - stamps[0]).astype("u4"))
+    picture = recordings.image(picture_ns, np.zeros((240, 320, 3), np.uint8))
+    still = "camera" if turning == "lidar" else "lidar"
+    static = recordings.transforms(START, ("base_link", still, mount_at(still, START)))
+    messages = [
+        ("/tf_static", START, static),
+        ("/camera/camera_info", picture_ns, recordings.info(picture_ns, 320, 240, 200.0)),
+        ("/camera/image_raw", picture_ns + 10 * MS, picture),
+        ("/points", picture_ns + 10 * MS, scan),
+    ]
+    for ns in range(START + 800 * MS, START + 1200 * MS, 10 * MS):
+        item = ("base_link", turning, mount_at(turning, ns))
+        messages.append(("/tf", ns, recordings.transforms(ns, item)))
+    seen = posts @ np.linalg.inv(mount_at("camera", picture_ns)).T
+    pixels = np.floor(seen[:, :2] / seen[:, 2:3] * 200.0 + [159.5, 119.5] + 0.5).astype(int)
+    is_inside = ((pixels > 0) & (pixels < [319, 239])).all(axis=1)
+    return messages, pixels[is_inside], seen[is_inside, 2]
+
+
+@pytest.mark.parametrize("turning", ["lidar", "camera"])
+def test_a_mount_that_turns_on_a_robot_without_odometry_smears_nothing(
+    tmp_path, recordings, turning
+):
+    messages, pixels, z = robot_with_a_turning_mount(recordings, turning)
+    bag = recordings.write_bag(tmp_path / "bag", messages)
+    (sample,), stream = samples_of(bag, max_gap_s=0.2, lidar=no_occlusion())
+    assert len(z) > 10
+    assert depth_near(sample.depth_m, pixels) == pytest.approx(z, abs=0.001)
+    assert [text[:11] for text in stream.warnings] == ["no odometry"]  # the robot might move
+
+
 def test_a_fixed_frame_may_be_named(tmp_path, recordings):
     messages, _, _ = turning_robot(recordings, True, "tf")
     for topic, _, message in messages:
@@ -268,3 +317,24 @@ def test_a_mount_published_slowly_costs_no_sample(
     assert [sample.stamp_ns for sample in samples] == expected
     assert stream.rejected == {"transform that is not known": 40 - len(expected)}
     assert "--transforms" in stream.info["examples"]["transform that is not known"]
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_mount_that_stands_need_not_be_known_to_the_end_of_a_scan(tmp_path, recordings, stands):
+    """It is published slowly: it is known at the picture, and the scan's last points come later."""
+    messages, _, _ = robot_with_a_turning_mount(recordings, "lidar")
+    first = next(message for topic, _, message in messages if topic == "/tf").transforms[0]
+    for topic, _, message in messages:
+        if topic.startswith("/camera"):
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(
+                START + 950 * MS, SECOND
+            )
+        elif topic == "/tf" and stands:
+            message.transforms[0].transform = first.transform
+    kept = [each for each in messages if each[0] != "/tf" or each[1] < START + 970 * MS]
+    bag = recordings.write_bag(tmp_path / "bag", kept)
+    if stands:
+        assert len(samples_of(bag, max_gap_s=0.2)[0]) == 1
+        return
+    with pytest.raises(SampleError, match="base_link <- lidar is not known"):
+        samples_of(bag, max_gap_s=0.2)
