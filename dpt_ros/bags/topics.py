@@ -102,12 +102,17 @@ def find_topics(
 def image_topic(bag: BagReader, name: str = "") -> str:
     """The topic of the camera's pictures: `name`, or the only one whose images are no depth.
 
+    Where all of them were also recorded compressed, those are no other ones.
+
     Raises:
         BagError: no such topic, or several and no name; lists those that fit.
     """
-    names = [topic.name for topic in bag.topics_of(IMAGE_TYPES) if topic.count]
-    if not name and len(names) > 1:
-        colored = [each for each in names if not _is_depth(bag, each)]
+    counts = {topic.name: topic.count for topic in bag.topics_of(IMAGE_TYPES) if topic.count}
+    if not name and len(counts) > 1:
+        # `ros2 bag record -a` takes the same pictures twice: as they are, and compressed.
+        twice = {f"{each}/compressed": count for each, count in counts.items()}
+        once = [each for each, count in counts.items() if twice.get(each, 0) < count]
+        colored = [each for each in once if not _is_depth(bag, each)]
         name = colored[0] if len(colored) == 1 else ""
     return bag.find_topic(IMAGE_TYPES, name or None)
 

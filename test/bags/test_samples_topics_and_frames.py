@@ -25,6 +25,19 @@ def test_topics_are_found_by_type_or_named(tmp_path, recordings):
             samples_of(bag, **{"image_topic": "/rear/image_raw", setting: "/nothing"})
 
 
+def test_pictures_recorded_twice_are_taken_uncompressed(tmp_path, recordings):
+    messages = recordings.drive(STAMPS)
+    for ns in STAMPS:
+        rgb = np.full((24, 32, 3), 200, np.uint8)
+        messages.append(("/camera/image_raw/compressed", ns, recordings.compressed(ns, rgb)))
+    samples, _ = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    assert [int(sample.rgb[0, 0, 0]) for sample in samples] == [0, 1, 2, 3]
+    fewer = [m for m in messages if m[0] != "/camera/image_raw" or m[1] != STAMPS[1]]
+    bag = recordings.write_bag(tmp_path / "fewer", fewer)
+    with pytest.raises(BagError, match=r"no topic was chosen.*/camera/image_raw/compressed"):
+        samples_of(bag)
+
+
 @pytest.mark.parametrize("gone", ["/points", "/camera/image_raw", "/camera/camera_info"])
 def test_a_missing_topic_is_named_with_those_there_are(tmp_path, recordings, gone):
     messages = [m for m in recordings.drive(STAMPS[:1]) if m[0] != gone]
