@@ -342,12 +342,16 @@ def _storage_path(path: Path) -> Path:
     if (path / "metadata.yaml").exists():
         return path
     files = sorted(file for file in path.iterdir() if file.suffix in _STORAGE_SUFFIXES)
-    if len(files) == 1:
+    packed = [f for f in path.glob("*.zstd") if not f.with_suffix("").exists()]
+    if len(files) == 1 and not packed:
         return files[0]
-    if are_of_one_recording(files):
+    if not packed and are_of_one_recording(files):
         return path
     remedy = "write its metadata with `ros2 bag reindex`, or give one of the files"
-    if not files and any(file.suffix == ".bag" for file in path.iterdir()):
+    if packed:
+        files += packed
+        remedy = "unpack its files with `unzstd *.zstd` there, and give the folder again"
+    elif not files and any(file.suffix == ".bag" for file in path.iterdir()):
         remedy = "convert the ROS 1 bag in it with `rosbags-convert`"
     elif not files:
         remedy = "give a folder as `ros2 bag record` writes it, or an .mcap or .db3 file"
