@@ -59,6 +59,12 @@ class InputSpec:
                 )
         if not all(value > 0.0 for value in self.std):
             raise ConfigError(f"input.std: got {list(self.std)}, expected values above 0")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not all(0.0 <= value <= 1.0 for value in values):
+                raise ConfigError(
+                    f"input.{name}: got {list(values)}, expected values from 0 to 1: of rgb / 255. "
+                    "Divide by 255 what is given for values from 0 to 255"
+                )
 
 
 @dataclasses.dataclass(frozen=True)

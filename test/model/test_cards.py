@@ -122,6 +122,8 @@ def test_card_from_a_file_of_the_users(tmp_path: Path) -> None:
         ),
         ("input: {mean: [0.5, 0.5]}", r"input.mean: got \[0.5, 0.5\], expected three numbers"),
         ("input: {std: [0, 1, 1]}", r"input.std: got .* expected values above 0"),
+        ("input: {mean: [124, 116, 104]}", r"input.mean: got \[124.*from 0 to 1: of rgb / 255"),
+        ("input: {std: [58.4, 57.1, 57.4]}", r"input.std: got \[58.4.*Divide by 255"),
         ("input: {resize: stretch}", r"input.resize: got 'stretch', expected one of 'minimal'"),
         ("input: 384", r"input: got 384, expected a mapping"),
         ("output: {kind: metres}", r"output.kind: got 'metres', expected one of"),
