@@ -59,6 +59,7 @@ class DPTConfiguration:
         Raises:
             ValueError: a setting that no network can be built from.
         """
+        self._check_numbers()
         self._one_of("readout", READOUTS)
         self._one_of("weight_standardization", WEIGHT_STANDARDIZATIONS)
         expected_taps = 2 if self.resnet_layers else 4
@@ -79,12 +80,33 @@ class DPTConfiguration:
                 f"{self.name}: embed_dim={self.embed_dim} is not a multiple of "
                 f"num_heads={self.num_heads}"
             )
-        if any(side <= 0 or side % self.patch_size for side in self.image_size):
+        if any(side % self.patch_size for side in self.image_size):
             raise ValueError(
                 f"{self.name}: image_size={self.image_size}: expected multiples of the patch size "
                 f"{self.patch_size}"
             )
         self._check_resnet()
+
+    def _check_numbers(self) -> None:
+        """Values may come from a file, as text, with a fraction, or 0."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name == "taps" else 1
+            is_good, expected = True, ""
+            if field.type == "int":
+                is_good, expected = _is_whole(value, least), "a whole number above 0"
+            elif field.type == "float":
+                is_good = isinstance(value, (int, float)) and 0.0 < value < float("inf")
+                expected = "a number above 0, such as 1.0e-6"
+            elif str(field.type).startswith("tuple"):
+                is_good = isinstance(value, tuple) and all(_is_whole(n, least) for n in value)
+                expected = f"a list of whole numbers, each at least {least}"
+            if not is_good:
+                raise ValueError(f"{self.name}: {field.name}={value!r}: expected {expected}")
+        if len(self.image_size) != 2:
+            raise ValueError(
+                f"{self.name}: image_size={self.image_size}: expected height and width"
+            )
 
     def _one_of(self, field: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, field)
@@ -126,6 +148,10 @@ class DPTConfiguration:
     def token_levels(self) -> tuple[int, ...]:
         """The levels (0 is the finest) that are reassembled from tokens."""
         return (2, 3) if self.resnet_layers else (0, 1, 2, 3)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 MODELS: dict[str, DPTConfiguration] = {
