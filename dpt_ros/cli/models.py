@@ -172,6 +172,7 @@ def _show(options: argparse.Namespace) -> int:
     import yaml
 
     from dpt_ros.model.cards import load_card
+    from dpt_ros.model.weights import pull_command
 
     card = load_card(options.model)
     print(yaml.safe_dump(card.to_mapping(), sort_keys=False, width=100, allow_unicode=True), end="")
@@ -179,7 +180,7 @@ def _show(options: argparse.Namespace) -> int:
     if weights:
         print(f"# here: {weights}")
     elif card.url:
-        print(f"# not here; get it with: dpt-ros models pull {card.name}")
+        print(f"# not here; get it with: {pull_command(card)}")
     return 0
 
 

@@ -79,10 +79,15 @@ def find_weights(card: ModelCard) -> Path:
     for path in places:
         if path.is_file():
             return path
-    raise CheckpointError(
-        f"{places[0]}: the weights of {card.name} are not there; get them with "
-        f"`dpt-ros models pull {card.name}`"
-    )
+    remedy = "put them there, or name them with --checkpoint (checkpoint:=)"
+    if _is_ours(card) or card.url:
+        remedy = f"get them with `{pull_command(card)}`"
+    raise CheckpointError(f"{places[0]}: the weights of {card.name} are not there; {remedy}")
+
+
+def pull_command(card: ModelCard) -> str:
+    """The command that gets a card's weights; a card of the user's own is named by its file."""
+    return f"dpt-ros models pull {card.name}{'' if _is_ours(card) else '.yaml'}"
 
 
 def check_weights(card: ModelCard, path: Path, progress: Progress | None = None) -> str:
@@ -97,11 +102,9 @@ def check_weights(card: ModelCard, path: Path, progress: Progress | None = None)
     try:
         return check_sha256(path, card.sha256, progress)
     except CheckpointError as error:
-        is_ours = card.name in [known.name for known in list_cards()]
-        model = card.name if is_ours else f"{card.name}.yaml"
         remedy = "put the file there that the card means, or correct the card's sha256"
-        if is_ours or card.url:
-            remedy = f"`dpt-ros models pull {model}` gets the right one"
+        if _is_ours(card) or card.url:
+            remedy = f"`{pull_command(card)}` gets the right one"
         raise CheckpointError(f"{error}; {remedy}") from error
 
 
@@ -156,6 +159,11 @@ def _refuse_unpublished(card: ModelCard, published: object) -> None:
         raise CheckpointError(
             f"{card.name}: no weights are published for it; train it, or name a checkpoint"
         )
+
+
+def _is_ours(card: ModelCard) -> bool:
+    """Whether a card of that name comes with the package."""
+    return card.name in [known.name for known in list_cards()]
 
 
 def _bundled(card: ModelCard) -> Path | None:

@@ -81,6 +81,13 @@ def test_show_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "dpt-ros models pull dpt_hybrid_nyu" in text
 
 
+def test_show_own_card(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = tmp_path / "mine.yaml"
+    card.write_text("name: mine\nstructure: dpt_tiny\nfile: a.pt\nurl: https://example.org/a.pt\n")
+    assert run("show", card) == 0
+    assert "get it with: dpt-ros models pull mine.yaml" in capsys.readouterr().out
+
+
 def test_pull_verify_convert(
     tmp_path: Path, folder: Path, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from weights_site import CONTENT, NAME, make_card
 
+from dpt_ros.model.cards import load_card
 from dpt_ros.model.integrity import CheckpointError, file_sha256
 from dpt_ros.model.weights import find_weights, weights_folder
 
@@ -28,12 +29,19 @@ def test_weights_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 
 def test_missing_weights_say_how_to_get_them(folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="`dpt-ros models pull net`") as caught:
-        find_weights(make_card())
+    with pytest.raises(CheckpointError, match=r"`dpt-ros models pull net\.yaml`") as caught:
+        find_weights(make_card("https://example.org"))
     assert str(folder / NAME) in str(caught.value)
     folder.mkdir()
     (folder / NAME).write_bytes(CONTENT)
     assert find_weights(make_card()) == folder / NAME
+
+
+def test_missing_weights_of_a_card_with_our_name_or_without_a_url() -> None:
+    with pytest.raises(CheckpointError, match="`dpt-ros models pull dpt_large`"):
+        find_weights(load_card("dpt_large"))
+    with pytest.raises(CheckpointError, match="put them there, or name them with --checkpoint"):
+        find_weights(make_card())
 
 
 def test_file_sha256(tmp_path: Path) -> None:
