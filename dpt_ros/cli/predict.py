@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,8 +13,11 @@ from dpt_ros.cli.numbers import counted
 
 if TYPE_CHECKING:
     from dpt_ros.cli.sources import Picture, Source
+    from dpt_ros.geometry.depth import DepthLimits
     from dpt_ros.geometry.scale_shift import ScaleShift
     from dpt_ros.inference import DepthPredictor
+
+_log = logging.getLogger(__name__)
 
 _EXAMPLE = """examples:
   dpt-ros predict kitchen.jpg --model dpt_large
@@ -26,6 +30,7 @@ written for every picture NAME:
                            offset and step from predictions.json
   NAME_color.png           the same as a colour map
   NAME_depth_m.npy         metres along the optical axis (only with a metric model or a calibration)
+                           nearer than the limits -Inf, farther +Inf (predictions.json has them)
   NAME_points.ply          coloured points in metres, camera frame (with a camera and metres)
   NAME_points_relative.ply the same from relative depth, median 1, when there are no metres: scale
                            is unknown and shift is taken as 0, so shapes are distorted
@@ -56,6 +61,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--calibration", help="calibration.yaml that makes this model's depth metric, or bundled"
     )
+    for end, where in (("near", "nearer than this is -Inf"), ("far", "beyond this is +Inf")):
+        parser.add_argument(
+            f"--depth.{end}-m",
+            type=float,
+            metavar="METRES",
+            help=f"depth {where} and no point; as the node's parameter depth.{end}_m",
+        )
     parser.add_argument(
         "--force", action="store_true", help="replace the results of an earlier run in --out"
     )
@@ -101,7 +113,6 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.cli import predict_outputs as files
     from dpt_ros.cli.progress import progress
     from dpt_ros.cli.sources import Source
-    from dpt_ros.geometry.depth import DepthLimits
     from dpt_ros.inference.colormap import ColormapSettings
     from dpt_ros.inference.metres import Metres
     from dpt_ros.inference.pipeline import Frame, FramePipeline
@@ -109,12 +120,16 @@ def run(options: argparse.Namespace) -> int:
     source = Source(options.input, options.camera, options.image_topic, options.rectified)
     total = source.count()  # where it cannot be opened, that is told before the model is loaded
     out = _output_folder(options.out, source, options.force)
+    asked = _limits_asked(options)
     predictor = load_predictor(options)
     metres = Metres(predictor, options.calibration or "")
     # Colours are kept steady within a video, not between pictures of different scenes.
     is_video = source.kind in ("video", "bag")
     colormap = ColormapSettings(smoothing=_VIDEO_SMOOTHING if is_video else 0.0)
-    pipeline = FramePipeline(predictor, metres.limits(DepthLimits()), colormap=colormap)
+    limits = metres.limits(asked)
+    if metres.source != "none":
+        _log.info("depth limits in force: %s", metres.limits_in_force(asked))
+    pipeline = FramePipeline(predictor, limits, colormap=colormap)
     entries: list[dict[str, Any]] = []
     why_no_metres: Counter[str] = Counter()
     ending = ""
@@ -136,13 +151,27 @@ def run(options: argparse.Namespace) -> int:
         raise
     finally:
         if entries:
-            files.write_manifest(out, predictor, options, entries, source, not ending)
+            files.write_manifest(out, predictor, options, entries, source, limits, not ending)
         if entries or not ending:
             tell_troubles(source, options.camera)
             print(told_count(len(entries), source, total, ending), f"-> {out}")
             _tell_metres(why_no_metres, len(entries), options.calibration)
     has_metres = sum(why_no_metres.values()) < len(entries)
     return 0 if entries and (has_metres or not options.calibration) else 1
+
+
+def _limits_asked(options: argparse.Namespace) -> DepthLimits:
+    """The limits of depth that the options name; the node's defaults for those left out.
+
+    Raises:
+        ConfigError: one is out of range.
+        ValueError: near is not smaller than far.
+    """
+    from dpt_ros.config import build
+    from dpt_ros.geometry.depth import DepthLimits
+
+    given = {name: getattr(options, f"depth.{name}") for name in ("near_m", "far_m")}
+    return build(DepthLimits, {name: value for name, value in given.items() if value is not None})
 
 
 def ending_of(error: BaseException) -> str:

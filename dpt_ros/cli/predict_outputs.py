@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from dpt_ros.cli.sources import Picture, Source
     from dpt_ros.geometry.camera import Camera
+    from dpt_ros.geometry.depth import DepthLimits
     from dpt_ros.geometry.scale_shift import ScaleShift
     from dpt_ros.inference import DepthPredictor
     from dpt_ros.inference.pipeline import FrameOutputs
@@ -188,11 +189,16 @@ def write_manifest(
     options: argparse.Namespace,
     entries: list[dict[str, Any]],
     source: Source,
+    limits: DepthLimits,
     is_complete: bool,
 ) -> None:
-    """Write predictions.json: how the pictures were made, and what each came to."""
+    """Write predictions.json: how the pictures were made, and what each came to.
+
+    `limits` are those of the pictures with metres: without one, none are told.
+    """
     from dpt_ros.bags.dataset_format import write_atomically
 
+    has_metres = any(entry["metric"] for entry in entries)
     manifest = {
         "complete": is_complete,
         "model": predictor.model_name,
@@ -200,6 +206,7 @@ def write_manifest(
         "device": str(predictor.device),
         "precision": predictor.precision,
         "calibration": options.calibration,
+        "depth_limits_m": [limits.near_m, limits.far_m] if has_metres else None,
         "pictures": entries,
         "skipped": source.skipped,
         "left_out": source.left_out,
