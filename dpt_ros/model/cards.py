@@ -273,9 +273,9 @@ def _value(name: str, hint: Any, value: Any, field: dataclasses.Field[Any]) -> A
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list) or len(value) != 3:
             raise ConfigError(f"{name}: got {value!r}, expected three numbers")
-        return tuple(Setting(name, float, None, "").check(item) for item in value)
+        return tuple(_number(name, item) for item in value)
     if hint == (float | None):
-        return Setting(name, float, None, "").check(value)
+        return _number(name, value)
     if typing.get_origin(hint) is Mapping:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise ConfigError(f"{name}: got {value!r}, expected a mapping of names to values")
@@ -285,6 +285,16 @@ def _value(name: str, hint: Any, value: Any, field: dataclasses.Field[Any]) -> A
     except ConfigError as error:
         hint_of_yaml = "; put it in quotes" if hint is str and not isinstance(value, str) else ""
         raise ConfigError(f"{error}{hint_of_yaml}") from error
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(Setting(name, float, None, "").check(value))
+    except ConfigError as error:
+        hint = ""
+        if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", value):
+            hint = "; YAML takes it for text: write it as 1.0e-3, with the point and the sign"
+        raise ConfigError(f"{error}{hint}") from error
 
 
 def _expect(value: str, pattern: str, name: str, expected: str) -> None:

@@ -136,6 +136,10 @@ def test_card_from_a_file_of_the_users(tmp_path: Path) -> None:
             "output: {kind: metric_inverse_depth, scale: -0.5, shift: 0.1}",
             r"output.scale: got -0.5, expected more than 0",
         ),
+        (
+            "output: {kind: metric_inverse_depth, scale: 6e-5, shift: 0.1}",
+            r"output.scale: got '6e-5' .*YAML takes it for text: write it as 1.0e-3",
+        ),
         ("output: {scale: 1.0, shift: 0.0}", r"expected neither scale nor shift"),
         ("sha256: 53898607", r"sha256: got 53898607 \(int\), expected type str; put it in quotes"),
         ("sha256: '2f21'", r"sha256: got '2f21', expected 8 to 64"),
