@@ -20,8 +20,8 @@ _WORTHWHILE = 1.2
 _PRODUCT_SIZE, _PRODUCT_REPEATS = 768, 5
 
 
-def choose_device(device: str) -> tuple[str, str]:
-    """Resolve "auto", "cpu", "cuda" or "cuda:N".
+def choose_device(device: str | torch.device) -> tuple[str, str]:
+    """Resolve "auto", "cpu", "cuda" or "cuda:N", or such a torch.device.
 
     Returns:
         the device and the reason for it, in words.
@@ -29,6 +29,7 @@ def choose_device(device: str) -> tuple[str, str]:
     Raises:
         ValueError: something else, or a GPU that is asked for and can't be used.
     """
+    device = str(device)
     if device == "auto":
         obstacle = _why_no_cuda(0)
         return ("cpu", obstacle) if obstacle else ("cuda", f"{_gpu_name(0)} is there")

@@ -51,7 +51,7 @@ class DepthPredictor:
         model: the network with its weights. It is taken over: moved, converted, made ready for
             inference.
         card: what its input and output are; None: the structure's name and the usual input.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda" or "cuda:N", or such a torch.device.
         precision: "auto", "float32", "float16" or "bfloat16".
         compile: whether to compile the network.
         checkpoint_path, checkpoint_sha256: where the weights come from, if they come from a file.
@@ -66,7 +66,7 @@ class DepthPredictor:
         model: DPT,
         card: ModelCard | None = None,
         *,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         precision: str = "auto",
         compile: bool = False,
         checkpoint_path: Path | None = None,
@@ -95,7 +95,7 @@ class DepthPredictor:
         cls,
         name: str,
         checkpoint: str | Path | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         precision: str = "auto",
         compile: bool = False,
     ) -> DepthPredictor:

@@ -31,6 +31,12 @@ def test_auto_without_a_gpu_is_the_cpu_and_says_why():
     assert "GPU" in reason
 
 
+def test_torchs_own_devices_are_taken():
+    assert choose_device(torch.device("cpu"))[0] == "cpu"
+    with pytest.raises(ValueError, match="device: got 'meta', expected 'auto', 'cpu'"):
+        choose_device(torch.device("meta"))
+
+
 def test_the_cpu_can_be_asked_for():
     assert choose_device("cpu") == ("cpu", "asked for")
 
