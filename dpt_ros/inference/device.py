@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -121,13 +122,64 @@ def rounds_float32(device: torch.device, dtype: torch.dtype) -> bool:
 
 @contextlib.contextmanager
 def full_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Keep convolutions from rounding float32; cuDNN's are the only ones that do by default."""
-    if not rounds_float32(device, dtype):
+    """Keep a float32 network's products and convolutions from rounding, whatever is set elsewhere.
+
+    By default cuDNN's convolutions are the only ones that do. A program around us may have allowed
+    more, with `torch.set_float32_matmul_precision` or torch 2.9's `fp32_precision`.
+    """
+    if dtype != torch.float32:
         yield
         return
-    kept = dict.fromkeys(("enabled", "benchmark", "benchmark_limit", "deterministic"))
-    with torch.backends.cudnn.flags(**kept, allow_tf32=False):  # None leaves a flag as it is
+    with contextlib.ExitStack() as stack:
+        if _is_set_by_operation():
+            stack.enter_context(_each_operation_exact())
+        else:
+            stack.enter_context(_exact_products())
+            if rounds_float32(device, dtype):
+                kept = dict.fromkeys(("enabled", "benchmark", "benchmark_limit", "deterministic"))
+                # None leaves a flag as it is.
+                stack.enter_context(torch.backends.cudnn.flags(**kept, allow_tf32=False))
         yield
+
+
+def _is_set_by_operation() -> bool:
+    """Whether this process uses torch 2.9's names, after which the older ones raise."""
+    if not hasattr(torch.backends, "fp32_precision"):
+        return False
+    try:
+        torch.get_float32_matmul_precision()
+        _ = torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        return True
+    return bool(torch.backends.fp32_precision != "none")
+
+
+@contextlib.contextmanager
+def _exact_products() -> Iterator[None]:
+    kept = torch.get_float32_matmul_precision()
+    if kept == "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(kept)
+
+
+@contextlib.contextmanager
+def _each_operation_exact() -> Iterator[None]:
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    operations = (cudnn.conv, cudnn.rnn, backends.cuda.matmul, mkldnn.conv, mkldnn.matmul)
+    kept = [operation.fp32_precision for operation in operations]
+    try:
+        for operation in operations:
+            operation.fp32_precision = "ieee"
+        yield
+    finally:
+        for operation, precision in zip(operations, kept, strict=True):
+            operation.fp32_precision = precision
 
 
 def free_cached_memory() -> None:
