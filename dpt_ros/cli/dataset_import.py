@@ -124,7 +124,7 @@ def _kitti(options: argparse.Namespace) -> tuple[list[ForeignSource], dict[str, 
 
 def _folders(options: argparse.Namespace) -> tuple[list[ForeignSource], dict[str, Any]]:
     from dpt_ros.bags.importers.folder import find_folder
-    from dpt_ros.cli.sources import read_camera_file
+    from dpt_ros.cli.camera_file import read_camera_file
     from dpt_ros.messages.camera_info import camera_from_info
 
     if options.depth_scale is None or options.camera is None:

@@ -86,7 +86,11 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     """The options that say how pictures are found and which camera took them."""
     from dpt_ros.cli.options import add_picture_choice
 
-    parser.add_argument("--camera", help="camera_info YAML as ROS's camera_calibration writes it")
+    parser.add_argument(
+        "--camera",
+        help="camera_info YAML as ROS's camera_calibration writes it, or as `ros2 topic echo "
+        "--once` prints it",
+    )
     parser.add_argument("--image-topic", help="image topic of a bag that has several")
     add_picture_choice(parser, when_left_out="a bag's topic name says; else raw")
 

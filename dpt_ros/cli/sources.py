@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import types
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dpt_ros.cli.camera_file import read_camera_file
 from dpt_ros.cli.numbers import counted
-from dpt_ros.config import load_yaml
 from dpt_ros.geometry.camera import Camera
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ class Source:
 
     Args:
         path: picture, folder of pictures, video or bag (folder, .mcap or .db3).
-        camera_file: camera_info YAML, as camera_calibration writes it; describes the raw picture
-            (K and D) unless `rectified`. None: a bag's own camera_info, else no camera.
+        camera_file: camera_info YAML, see `read_camera_file`; describes the raw picture (K and D)
+            unless `rectified`. None: a bag's own camera_info, else no camera.
         image_topic: which image topic of a bag; may be left out when there is only one.
         rectified: the pictures are rectified. None: for a bag, whether the topic's name says so;
             else False.
@@ -322,53 +321,6 @@ def _why_no_file(path: Path) -> str:
         return f"{path.name}: is a folder, not a picture"
     is_dangling = path.is_symlink() and not path.exists()
     return f"{path.name}: {'is a link to what is not there' if is_dangling else 'is no file'}"
-
-
-def read_camera_file(path: str | Path) -> types.SimpleNamespace:
-    """Read a camera_info YAML (as camera_calibration and camera_info_manager write it).
-
-    Returns:
-        An object with the fields of sensor_msgs/CameraInfo.
-
-    Raises:
-        ConfigError: the file can't be read.
-        ValueError: a key is missing or has the wrong number of values.
-    """
-    path = Path(path).expanduser()
-    values = load_yaml(path)
-
-    def matrix(key: str, count: int) -> list[float]:
-        data = values.get(key, {}).get("data") if isinstance(values.get(key), dict) else None
-        if not isinstance(data, list) or (count and len(data) != count):
-            raise ValueError(
-                f"{path}: {key}.data: expected a list of {count or 'the'} numbers, got {data!r}; "
-                "the file is a camera_info YAML as ROS's camera_calibration writes it"
-            )
-        try:
-            return [float(value) for value in data]
-        except (TypeError, ValueError):
-            raise ValueError(f"{path}: {key}.data: expected numbers, got {data!r}") from None
-
-    for key in ("image_width", "image_height"):
-        if not isinstance(values.get(key), int):
-            raise ValueError(f"{path}: {key}: expected an integer, got {values.get(key)!r}")
-    model = values.get("distortion_model", "plumb_bob")
-    if not isinstance(model, str):
-        raise ValueError(f"{path}: distortion_model: expected a name, got {model!r}")
-    k = matrix("camera_matrix", 9)
-    has_p = "projection_matrix" in values
-    p = matrix("projection_matrix", 12) if has_p else [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
-    return types.SimpleNamespace(
-        width=values["image_width"],
-        height=values["image_height"],
-        distortion_model=model,
-        d=matrix("distortion_coefficients", 0) if "distortion_coefficients" in values else [],
-        k=k,
-        p=p,
-        binning_x=0,
-        binning_y=0,
-        roi=types.SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False),
-    )
 
 
 def _is_bag_folder(folder: Path) -> bool:

@@ -12,7 +12,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from dpt_ros.bags.reader import BagError
-from dpt_ros.cli.sources import Source, _with_camera_info, read_camera_file
+from dpt_ros.cli.camera_file import read_camera_file
+from dpt_ros.cli.sources import Source, _with_camera_info
 
 BAGS = Path(__file__).resolve().parents[3] / "shared" / "data"
 
