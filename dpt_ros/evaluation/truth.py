@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dpt_ros.bags.dataset import Sample
-from dpt_ros.bags.reader import IMAGE_TYPES, BagReader
+from dpt_ros.bags.reader import BagReader
 from dpt_ros.bags.samples import SampleSettings, SampleStream, iterate_samples
-from dpt_ros.bags.topics import CAMERA_INFO, ODOMETRY, POINT_CLOUD, is_info_unclear
+from dpt_ros.bags.topics import (
+    CAMERA_INFO,
+    ODOMETRY,
+    POINT_CLOUD,
+    image_topic,
+    is_info_unclear,
+)
 from dpt_ros.bags.transforms_file import read_transforms
 
 _KEPT = 32
@@ -106,6 +112,6 @@ def check_choices(path: str | Path, settings: SampleSettings) -> None:
             fitting = [topic for topic in bag.topics_of([kind]) if topic.count]
             if name or (kind == POINT_CLOUD and len(fitting) > 1):
                 bag.find_topic([kind], name or None)
-        image = bag.find_topic(IMAGE_TYPES, settings.image_topic or None)
+        image = image_topic(bag, settings.image_topic)
         if not settings.camera_info_topic and is_info_unclear(bag, image):
             bag.find_topic([CAMERA_INFO])

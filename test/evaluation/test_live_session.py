@@ -165,6 +165,13 @@ def test_choices_of_the_truth_that_cannot_be_are_refused_before_anything_is_play
     check_choices(both, SampleSettings(points_topic="/points"))
 
 
+def test_pictures_beside_a_depth_camera_need_no_name(tmp_path, recordings):
+    stamps = [START + index * STEP for index in range(3)]
+    depths = [("/camera/depth/image_rect", ns, answer(recordings, ns, 2.0)) for ns in stamps]
+    bag = recordings.write_bag(tmp_path / "rgbd", [*depths, *recordings.drive(stamps)])
+    check_choices(bag, SampleSettings())
+
+
 def test_several_camera_infos_of_which_none_lies_beside_the_pictures(tmp_path, recordings):
     messages = recordings.drive([START + index * STEP for index in range(3)])
     infos = [item for item in messages if item[0] == "/camera/camera_info"]
