@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dpt_ros.cli.result_files import Kind
 
@@ -36,8 +36,8 @@ In the output folder:
   metrics.json   how good depth is; knows no time of day
   timing.json    rate, latency, losses, CPU and memory
 
-The exit status is 1 where the replay broke off, where nothing was answered, or where --calibration
-gave metres to none."""
+The exit status is 1 where the replay broke off, where nothing was answered, where --calibration
+gave metres to none, or where the file of --foxglove could not be written."""
 
 # The header of an MCAP file: its length, then the profile.
 _FOXGLOVE = Kind("file for Foxglove", rb"\A\x89MCAP0\r\n\x01[\s\S]{8}\x07\0{3}dpt_ros")
@@ -100,8 +100,8 @@ def run(options: argparse.Namespace) -> int:
     """Play, score and report.
 
     Returns:
-        0, or 1 where the replay broke off, nothing was answered, or not one answer has the metres
-        of a calibration asked for.
+        0, or 1 where the replay broke off, nothing was answered, not one answer has the metres of a
+        calibration asked for, or the file for Foxglove could not be written.
     """
     from dpt_ros.bags.dataset_format import write_atomically
     from dpt_ros.cli.options import read_sample_settings
@@ -122,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
         truth, place = Truth(options.bag, settings), None
         if not options.lockstep:
             place = _place_for_answers(folder, bag, options.frames)
-        evaluation, facts, why_no_metres = _play(options, bag, truth, settings, place)
+        evaluation, facts, why_no_metres, why_no_file = _play(options, bag, truth, settings, place)
     with folder:
         metrics, timing = write_results(folder.work, evaluation, facts)
     if options.json:  # in lock-step without times: the same replay gives the same file
@@ -137,7 +137,18 @@ def run(options: argparse.Namespace) -> int:
     if evaluation.frames and not has_metres and (why_no_metres or not facts.partial):
         told = f"no picture got the metres of --calibration: {why_no_metres}"
         print(f"dpt-ros replay: {told}", file=sys.stderr)
-    return 1 if facts.partial or not evaluation.frames or not has_metres else 0
+    if why_no_file:
+        print(f"dpt-ros replay: --foxglove {options.foxglove}: {why_no_file}", file=sys.stderr)
+    return 1 if facts.partial or not evaluation.frames or not has_metres or why_no_file else 0
+
+
+class _Played(NamedTuple):
+    """What a replay came to, and why pictures have no metres, and Foxglove no file; "" if none."""
+
+    evaluation: LiveEvaluation
+    facts: ReplayFacts
+    why_no_metres: str
+    why_no_file: str
 
 
 def _place_for_answers(folder: OutputFolder, bag: CameraRecording, most_pictures: int) -> Path:
@@ -157,8 +168,8 @@ def _play(
     truth: Truth,
     settings: SampleSettings,
     place: Path | None,
-) -> tuple[LiveEvaluation, ReplayFacts, str]:
-    """Play the recording, and score what comes; why pictures have no metres comes third."""
+) -> _Played:
+    """Play the recording, and score what comes."""
     from dpt_ros.cli.demo import weights_of
     from dpt_ros.cli.progress import progress as make_bar
     from dpt_ros.config import values_of
@@ -210,7 +221,8 @@ def _play(
         truth.finish()
     facts = _facts(options, bag, truth, model, metres, result)
     facts.samples = values_of(settings)
-    return evaluation, facts, _why_no_metres(bag, result)
+    why_no_file = "" if foxglove is None else foxglove.failure
+    return _Played(evaluation, facts, _why_no_metres(bag, result), why_no_file)
 
 
 def _why_no_metres(bag: CameraRecording, result: ReplayResult) -> str:

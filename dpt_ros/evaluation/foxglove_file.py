@@ -6,6 +6,7 @@ Written by Foxglove's own library (the optional extra `foxglove`), in its own me
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,6 +36,8 @@ POINT = np.dtype(
 
 _FROM_OPTICAL = (-0.5, 0.5, -0.5, 0.5)  # x, y, z, w of REP 103: z forward to x forward
 _STRIDE = 2  # of the cloud: a quarter of the points, and of the file
+_RESERVE_BYTES = 50 * 2**20
+"""What stays free of the disk: for what the library has not written yet, and for others."""
 
 
 class FoxgloveFile:
@@ -43,6 +46,9 @@ class FoxgloveFile:
     Its topics: /camera, /camera_info, /depth (32FC1, metres), /points (in the picture's colours),
     /lidar (what was measured, in the colours of the error of depth there), /error (the same as a
     picture) and /scores (the frame's metrics). Points lie in the frame `camera` (optical, REP 103).
+
+    What cannot be written, as on a full disk, raises nothing once it is begun, so that the scores
+    are not lost with it: `failure` says why there is no file then, on leaving at the latest.
 
     Args:
         path: where it goes; what is there is replaced.
@@ -62,6 +68,7 @@ class FoxgloveFile:
                 f"{path}: writing it takes Foxglove's library: pip install 'dpt_ros[foxglove]', "
                 "or pip install foxglove-sdk"
             ) from error
+        self.failure = ""
         self.path = Path(path).expanduser()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
@@ -92,6 +99,13 @@ class FoxgloveFile:
             score: the one that stands for the frame; None without truth.
             depth_m: [H,W] metres as shown; None without metres.
         """
+        if not self.failure and shutil.disk_usage(self.path.parent).free < _RESERVE_BYTES:
+            self.failure = (
+                f"the disk is nearly full: less than {_RESERVE_BYTES >> 20} MiB are free at "
+                f"{self.path.parent}; make room, or name a file on another disk"
+            )
+        if self.failure:
+            return
         at_ns = frame.stamp_ns
         stamp = self._messages.Timestamp(*divmod(at_ns, 1_000_000_000))
         self._transform.log(self._optical_frame(stamp), log_time=at_ns)
@@ -126,8 +140,10 @@ class FoxgloveFile:
     ) -> None:
         try:
             self._writer.close()
-            if exception_type is None:
+            if exception_type is None and not self.failure:
                 self._part.replace(self.path)
+        except (RuntimeError, OSError) as error:  # of the library: an earlier write failed
+            self.failure = self.failure or f"it could not be written: {error}"
         finally:
             self._part.unlink(missing_ok=True)
 

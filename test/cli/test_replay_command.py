@@ -277,6 +277,21 @@ def test_a_disk_that_fills_up_ends_it_early_and_keeps_the_scores(
     assert [path.name for path in place.iterdir()] == ["out"]
 
 
+def test_a_foxglove_file_without_room_costs_no_results(
+    tmp_path, recordings, model, monkeypatch, capsys
+):
+    pytest.importorskip("foxglove")
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1 << 20))
+    bag = recordings.write_bag(tmp_path / "drive", messages_of(recordings, 2))
+    file, out = tmp_path / "scored.mcap", tmp_path / "out"
+    arguments = ["--lockstep", "--foxglove", str(file), "--out", str(out)]
+    assert main(["replay", str(bag), *model.arguments, *arguments]) == 1
+    told = f"dpt-ros replay: --foxglove {file}: the disk is nearly full"
+    assert told in capsys.readouterr().err
+    assert read(out / "metrics.json")["frames_scored"] == 2
+    assert (out / "report.html").is_file() and not file.exists()
+
+
 def test_a_node_that_dies_leaves_what_was_scored(tmp_path, recordings, model, monkeypatch, capsys):
     import psutil
 

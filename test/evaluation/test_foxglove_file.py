@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -176,6 +178,44 @@ def test_what_broke_off_leaves_what_was_there(tmp_path):
         raise KeyError
     assert [p.name for p in tmp_path.iterdir()] == ["a.mcap"]
     assert path.read_bytes() == b"earlier"
+
+
+def test_a_disk_that_is_nearly_full_is_told_and_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "a.mcap"
+    path.write_bytes(b"earlier")
+    free = iter([60, 40, 60])
+    monkeypatch.setattr(
+        "dpt_ros.evaluation.foxglove_file.shutil.disk_usage",
+        lambda folder: SimpleNamespace(free=next(free) << 20),
+    )
+    with FoxgloveFile(path) as file:
+        file.add(make_frame(), None, None)
+        assert file.failure == ""
+        file.add(make_frame(), None, None)
+        file.add(make_frame(), None, None)
+    assert "the disk is nearly full: less than 50 MiB are free at" in file.failure
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mcap"]
+    assert path.read_bytes() == b"earlier"
+
+
+def test_what_the_library_could_not_write_is_told(tmp_path):
+    """A file may grow no larger here, as at 4 GiB on a stick with FAT."""
+    program = (
+        "import resource, sys\n"
+        "import numpy as np\n"
+        "from dpt_ros.evaluation.foxglove_file import FoxgloveFile\n"
+        "from dpt_ros.evaluation.live import LiveFrame\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "depth_m = np.random.default_rng(0).uniform(1, 9, (480, 640)).astype(np.float32)\n"
+        "frame = LiveFrame('a/1', 1, np.zeros((480, 640, 3), np.uint8), depth_m)\n"
+        "with FoxgloveFile(sys.argv[1]) as file:\n"
+        "    file.add(frame, None, depth_m)\n"
+        "print(file.failure)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.mcap")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("it could not be written: ")
+    assert not list(tmp_path.iterdir())
 
 
 def test_says_how_to_install_the_library(tmp_path, monkeypatch):
