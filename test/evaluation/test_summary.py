@@ -88,3 +88,25 @@ def test_intervals_hold_the_mean_and_shrink_with_frames():
 def test_one_frame_has_no_interval():
     assert np.isnan(mean_intervals(np.ones((1, 9)))).all()
     assert mean_intervals(np.full((3, 1), 2.0)).tolist() == [[2.0, 2.0]]
+
+
+def test_intervals_of_frames_like_their_neighbours_are_as_wide_as_such_means_differ():
+    """Frame by frame they would hold the true mean, 0, in 45 of 100 recordings."""
+    rng = np.random.default_rng(2)
+    held = 0
+    for _ in range(100):
+        values = np.zeros(300)
+        for index in range(1, 300):
+            values[index] = 0.8 * values[index - 1] + rng.normal()
+        low, high = mean_intervals(np.stack([values, np.ones(300)], axis=1))[0]
+        held += low < 0.0 < high
+    assert 80 <= held <= 98
+
+
+def test_intervals_of_scenes_of_like_frames_are_those_of_scenes():
+    scenes = np.random.default_rng(5).normal(5.0, 1.0, 60)
+    (low, high), (low_of_scenes, high_of_scenes) = (
+        mean_intervals(values[:, None])[0] for values in (np.repeat(scenes, 8), scenes)
+    )
+    # Each frame by itself, they would be a third as wide.
+    assert high - low == pytest.approx(high_of_scenes - low_of_scenes, rel=0.3)
