@@ -281,6 +281,7 @@ def _facts(
         missing.append(f"metres: {result.why_no_metres}")
     elif not metres.has_any:
         missing.append("metres: this model's depth is relative; give --calibration")
+    doubt = metres.doubt([truth.source]) if truth.found else ""
     return ReplayFacts(
         title=f"{options.model} on {Path(options.bag).resolve().name}, played through the node",
         mode="lock-step" if options.lockstep else f"real time at rate {options.rate:g}",
@@ -303,7 +304,7 @@ def _facts(
         stages_ms=result.stages_ms,
         network=result.network,
         missing=missing,
-        troubles=[*result.log.troubles, *truth.warnings],
+        troubles=[*([doubt] if doubt else []), *result.log.troubles, *truth.warnings],
         rejected=truth.rejected,
         partial=result.partial,
     )

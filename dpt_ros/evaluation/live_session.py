@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dpt_ros.bags.dataset_format import name_of_recording
 from dpt_ros.bags.reader import BagReader
 from dpt_ros.bags.topics import TRANSFORMS, SensorTopics
 from dpt_ros.config import values_of
@@ -114,6 +115,8 @@ class LiveSession:
         self._is_stamp_far = False
         if settings.bag:
             self._read_recording(Path(settings.bag))
+            if doubt := self._metres.doubt([name_of_recording(Path(settings.bag))]):
+                self.trouble(doubt)
 
     def add(self, topic: str, message: Any, received_s: float) -> Iterator[ScoredFrame]:
         """Take in a picture, camera_info or scan; yields the frames that are complete now."""

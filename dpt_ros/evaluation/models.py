@@ -15,7 +15,7 @@ from dpt_ros.bags.dataset import Dataset, DatasetError, SampleRecord
 from dpt_ros.bags.dataset_format import sizes_sha256
 from dpt_ros.evaluation.alignment import Known
 from dpt_ros.evaluation.baseline import GRID, MeanInverseDepth
-from dpt_ros.evaluation.known import KnownMetres
+from dpt_ros.evaluation.known import KnownMetres, listed
 from dpt_ros.evaluation.predictions import KeptPredictions, Runs, configuration_of
 from dpt_ros.evaluation.recordings import read_truth
 from dpt_ros.geometry.camera import Camera
@@ -41,6 +41,10 @@ class EvaluatedModel(Protocol):
 
     def known(self, camera: Camera) -> Known:
         """Scale and shift for a camera without looking at truth, or why there are none."""
+        ...
+
+    def doubt(self, sources: Iterable[str]) -> str:
+        """That it knows the truth of some of these recordings; "" if it does not."""
         ...
 
     def prepare(self, dataset: Dataset, progress: Progress) -> None:
@@ -102,6 +106,10 @@ class NetworkModel:
     def known(self, camera: Camera) -> Known:
         """See `EvaluatedModel`."""
         return self._metres.of_camera(camera)
+
+    def doubt(self, sources: Iterable[str]) -> str:
+        """See `EvaluatedModel`."""
+        return self._metres.doubt(sources)
 
     def prepare(self, dataset: Dataset, progress: Progress) -> None:
         """Predict what is not kept yet.
@@ -182,6 +190,7 @@ class BaselineModel:
             grid = MeanInverseDepth.of(read_truth(training, record) for record in records).grid
             kept.write("mean", grid)
         self.failures: dict[str, str] = {}
+        self._sources = {record.source for record in training.records}
         self._mean = MeanInverseDepth(grid)
         self._resized: dict[tuple[int, int], NDArray[np.float32]] = {}
         self.description: dict[str, Any] = {
@@ -195,6 +204,16 @@ class BaselineModel:
         """It is metric already, for every camera."""
         metres = MetresOfImage(ScaleShift(1.0, 0.0))
         return {"none": metres, "calibration": metres}
+
+    def doubt(self, sources: Iterable[str]) -> str:
+        """See `EvaluatedModel`."""
+        seen = sorted(self._sources.intersection(sources))
+        if not seen:
+            return ""
+        return (
+            f"it is the mean of the truth of {listed(seen)}, by name, on which it is scored: name "
+            "another data set with --baseline"
+        )
 
     def prepare(self, dataset: Dataset, progress: Progress) -> None:
         """Nothing is to be done."""

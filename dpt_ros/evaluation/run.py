@@ -94,8 +94,12 @@ class Evaluation:
         return any(recording.has_truth for recording in self.recordings)
 
     def troubles(self) -> list[str]:
-        """What went wrong with single frames, each with an example."""
+        """Models that know what they are scored on, and what went wrong with single frames."""
         listed = []
+        sources = {r.source for x in self.recordings for r in x.dataset.records if r.points}
+        for result in self.results:
+            if doubt := result.model.doubt(sources):
+                listed.append(f"{result.model.label}: {doubt}")
         if self.unreadable:
             why = next(iter(self.unreadable.values()))
             listed.append(f"left out {_frames(self.unreadable)} without readable truth: {why}")

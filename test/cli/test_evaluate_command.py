@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rosbags.rosbag2 import StoragePlugin
 from dpt_ros.bags.dataset import Dataset, DatasetWriter, Sample
 from dpt_ros.bags.samples import iterate_samples
 from dpt_ros.cli.main import main
-from dpt_ros.geometry.calibration import Calibration, save_calibration
+from dpt_ros.geometry.calibration import Calibration, load_calibration, save_calibration
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference import DepthPredictor
@@ -111,6 +112,34 @@ def test_several_models_and_a_baseline(evaluate, drive, checkpoint, tmp_path):
     # Walls at 4, 5 and 6 m and a pole at 3 m, all taken to be 5 m away.
     assert baseline["ranges"]["5-10 m"]["metrics"]["abs_rel"] == pytest.approx((0 + 1 / 6) / 2)
     assert all(r["alignment"] == "none" for r in told["results"])
+
+
+def test_that_a_model_knows_what_it_is_scored_on_is_told(
+    evaluate, drive, checkpoint, tmp_path, capsys, real_report
+):
+    data, metres = tmp_path / "data", tmp_path / "calibration.yaml"
+    assert main(["dataset", "build", str(drive), "--out", str(data)]) == 0
+    [source] = Dataset(data).sources
+    calibration(metres, checkpoint, 0.01, 0.2)
+    told = "dpt_tiny: the calibration was fitted to"
+    for rows, is_told in (
+        ({}, False),
+        ({source: {"held_out": False}}, True),
+        ({source: {"held_out": True}, "other": {"held_out": False}}, False),
+    ):
+        fitted = dataclasses.replace(
+            load_calibration(metres), fit={"per_frame": {"by_source": rows}}
+        )
+        save_calibration(fitted, metres)
+        for what in (drive, data):
+            out = tmp_path / f"{len(rows)}{is_told}{what.name}"
+            assert evaluate(what, "--calibration", metres, out=out) == 0
+            assert (f"{told} {source}, by name" in capsys.readouterr().err) == is_told
+            assert (told in (out / "report.html").read_text()) == is_told
+
+    assert evaluate(drive, "--baseline", data, out=tmp_path / "baseline") == 0
+    said = f"warning: baseline: it is the mean of the truth of {source}, by name"
+    assert said in capsys.readouterr().err
 
 
 def without(messages: list, topic: str) -> list:

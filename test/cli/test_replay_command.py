@@ -352,7 +352,7 @@ def test_an_input_that_is_none_starts_no_node(tmp_path, model, capsys):
     assert "is a file" in capsys.readouterr().err and taken.read_text() == "mine"
 
 
-def test_the_title_names_the_folder_that_one_is_in(tmp_path, monkeypatch):
+def test_the_facts_name_the_folder_that_one_is_in_and_what_was_fitted_to_it(tmp_path, monkeypatch):
     from dpt_ros.cli import replay
 
     (tmp_path / "drive").mkdir()
@@ -361,9 +361,9 @@ def test_the_title_names_the_folder_that_one_is_in(tmp_path, monkeypatch):
         model="dpt_tiny", bag=".", lockstep=True, device="cpu", precision="auto"
     )
     bag = SimpleNamespace(camera_info_topic="info", image_topic="image", image_count=1)
-    truth = SimpleNamespace(missing="", warnings=[], rejected={})
+    truth = SimpleNamespace(missing="", warnings=[], rejected={}, found=1, source="drive")
     model = SimpleNamespace(checkpoint_sha256="")
-    metres = SimpleNamespace(has_any=True, source="")
+    metres = SimpleNamespace(has_any=True, source="", doubt=lambda sources: f"saw {sources}")
     result = SimpleNamespace(
         why_no_metres="",
         log=SimpleNamespace(timing=None, troubles=[]),
@@ -375,3 +375,4 @@ def test_the_title_names_the_folder_that_one_is_in(tmp_path, monkeypatch):
     )
     facts = replay._facts(options, bag, truth, model, metres, result)
     assert facts.title == "dpt_tiny on drive, played through the node"
+    assert facts.troubles == ["saw ['drive']"]

@@ -41,6 +41,9 @@ class FactorModel:
         earned = MetresOfImage(ScaleShift(1.0, 0.0))
         return {"none": earned if self.metric else MetresOfImage(why_not="relative only")}
 
+    def doubt(self, sources):
+        return ""
+
     def prepare(self, dataset, progress):
         pass
 

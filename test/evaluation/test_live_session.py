@@ -145,6 +145,21 @@ def test_a_folder_that_is_there_is_told_in_the_words_of_the_launch_file(tmp_path
         LiveSession(settings, TOPICS)
 
 
+def test_a_recording_that_its_calibration_was_fitted_to_is_told(tmp_path, recordings):
+    """The bundled calibration was fitted to the second of these, and held the first out."""
+    drive = recordings.drive([START])
+    for name, is_told in (
+        ("validation_0_000000_room", False),
+        ("validation_0_000001_corridor", True),
+    ):
+        bag = recordings.write_bag(tmp_path / name, drive)
+        settings = LiveSettings(model="dpt_tiny", calibration="bundled", bag=str(bag))
+        told = [text for text in LiveSession(settings, TOPICS).facts().troubles if name in text]
+        assert [text.split(",")[0] for text in told] == (
+            [f"the calibration was fitted to {name}"] if is_told else []
+        )
+
+
 def test_choices_of_the_truth_that_cannot_be_are_refused_before_anything_is_played(
     tmp_path, recordings
 ):

@@ -145,6 +145,9 @@ class Halved:
     def known(self, camera):
         return {"none": MetresOfImage(ScaleShift(1.0, 0.0))}
 
+    def doubt(self, sources):
+        return ""
+
     def prepare(self, dataset, progress):
         pass
 
