@@ -67,11 +67,11 @@ def align(inverse_depth: Values, truth_m: Values, alignment: str, known: Known) 
     """
     if alignment in ("none", "calibration"):
         return _known(inverse_depth, known.get(alignment), alignment)
-    if alignment not in _FROM_TRUTH:
+    if alignment not in FROM_TRUTH:
         raise ValueError(
             f"alignment: got {alignment!r}, expected one of {', '.join(map(repr, ALIGNMENTS))}"
         )
-    return _FROM_TRUTH[alignment](inverse_depth, truth_m, known)
+    return FROM_TRUTH[alignment](inverse_depth, truth_m, known)
 
 
 def _known(inverse_depth: Values, metres: MetresOfImage | None, alignment: str) -> Aligned:
@@ -128,7 +128,8 @@ def _median(inverse_depth: Values, truth_m: Values, known: Known) -> Aligned:
     return Aligned(unscaled * factor, pair.scale * factor, pair.shift * factor)
 
 
-_FROM_TRUTH: dict[str, Callable[[Values, Values, Known], Aligned]] = {
+FROM_TRUTH: dict[str, Callable[[Values, Values, Known], Aligned]] = {
     "least_squares": _least_squares,
     "median": _median,
 }
+"""Those that take scale, and shift, from the truth of the frame that is scored."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from dpt_ros.evaluation import figures
 from dpt_ros.evaluation.agreement import Agreement
-from dpt_ros.evaluation.alignment import ALIGNMENTS
+from dpt_ros.evaluation.alignment import ALIGNMENTS, FROM_TRUTH
 from dpt_ros.evaluation.frame_pictures import add_frame, frames_to_show
 from dpt_ros.evaluation.intervals import CONFIDENCE
 from dpt_ros.evaluation.recordings import names_of
@@ -156,12 +156,17 @@ def _add_warnings(page: Page, evaluation: Evaluation) -> None:
 
 def _add_tables(page: Page, evaluation: Evaluation) -> None:
     page.section("Figures")
+    named = evaluation.plan.alignments
+    from_truth = " and ".join(f"`{name}`" for name in named if name in FROM_TRUTH)
     page.text(
         "Each figure is measured frame by frame and then averaged over the frames. "
-        + " ".join(f"`{n}`: {ALIGNMENTS[n]}." for n in evaluation.plan.alignments)
-        + " The last two take scale, and shift, from the truth of the frame that is scored: they "
-        "rate the shape of depth, not its metres."
+        + " ".join(f"`{name}`: {ALIGNMENTS[name]}." for name in named)
     )
+    if from_truth:
+        page.text(
+            f"Scale, and shift, of {from_truth} are from the truth of the frame that is scored: "
+            "that rates the shape of depth, not its metres."
+        )
     if any(result.model.is_baseline for result in evaluation.results):
         page.text(
             "`baseline` looks at no picture: it says the mean inverse depth of its training set at "

@@ -310,6 +310,16 @@ def test_one_reason_of_several_alignments_is_told_once(tmp_path):
     assert text.count(why) == 1
 
 
+def test_the_report_tells_which_of_its_alignments_are_from_the_truth(tmp_path):
+    recording, model = make_dataset(tmp_path), FactorModel("m", 1.1)
+    texts = [
+        Page(build_report(run([recording], [model], alignments=names)).html()).text
+        for names in (["none"], ["none", "median"])
+    ]
+    assert "from the truth of the frame" not in texts[0]
+    assert "of median are from the truth of the frame" in " ".join(texts[1].split())
+
+
 def test_without_truth_there_are_pictures_and_the_reason(tmp_path):
     nothing = make_dataset(
         tmp_path / "data", 3, depth=lambda _: np.full((36, 48), np.nan, np.float32)
