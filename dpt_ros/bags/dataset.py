@@ -47,9 +47,9 @@ from dpt_ros.bags.dataset_format import (
     sample_id,
     sizes_sha256,
     told_if_full,
-    write_atomically,
 )
 from dpt_ros.bags.dataset_locks import PARTS, is_alone, locked
+from dpt_ros.whole_file import write_json, write_whole
 
 __all__ = [
     "FORMAT",
@@ -231,8 +231,8 @@ class DatasetWriter:
             if sample.id in self._ids[sample.source]:
                 raise DatasetError(f"{self.folder}: got two samples {sample.id!r}")
             image, depth = f"images/{sample.id}.png", f"depth/{sample.id}.tiff"
-            write_atomically(self.folder / image, encode_rgb(sample.rgb))
-            write_atomically(self.folder / depth, encode_depth(sample.depth_m, self._dense))
+            write_whole(self.folder / image, encode_rgb(sample.rgb))
+            write_whole(self.folder / depth, encode_depth(sample.depth_m, self._dense))
             line = {
                 "id": sample.id,
                 "source": sample.source,
@@ -251,7 +251,7 @@ class DatasetWriter:
     def add_overlay(self, identifier: str, rgb: NDArray[np.uint8]) -> None:
         """Write a picture, uint8 [H, W, 3], for people to look at beside the sample of this id."""
         with told_if_full(self.folder):
-            write_atomically(self.folder / f"overlays/{identifier}.jpg", encode_jpeg(rgb))
+            write_whole(self.folder / f"overlays/{identifier}.jpg", encode_jpeg(rgb))
 
     def finish_source(self, name: str, info: Mapping[str, Any]) -> None:
         """Make a source's samples part of the data set.
@@ -344,7 +344,7 @@ class DatasetWriter:
         return self.folder / PARTS / f"{name}.jsonl"
 
     def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+        write_json(self.folder / MANIFEST, manifest)
 
 
 def _refuse_finished(folder: Path, name: str, manifest: Mapping[str, Any]) -> None:

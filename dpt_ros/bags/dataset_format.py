@@ -76,18 +76,6 @@ def sample_id(source: str, stamp_ns: int) -> str:
     return f"{source}/{stamp_ns:020d}"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file, with its folder, so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 @contextlib.contextmanager
 def told_if_full(folder: Path) -> Iterator[None]:
     """Say of a full disk what is kept and what to do."""

@@ -70,14 +70,13 @@ def _has_scored(folder: Path) -> bool:
 
 def _write_json(path: Path, folder: Path) -> None:
     """What `dpt-ros replay` would write there: metrics, and times under `timing`."""
-    from dpt_ros.bags.dataset_format import write_atomically
-    from dpt_ros.evaluation.tables import json_text
+    from dpt_ros.whole_file import write_json
 
     metrics, timing = (
         json.loads((folder / name).read_text(encoding="utf-8"))
         for name in ("metrics.json", "timing.json")
     )
-    write_atomically(path, json_text({**metrics, "timing": timing}).encode())
+    write_json(path, {**metrics, "timing": timing})
 
 
 def _remove_earlier(folder: Path) -> None:

@@ -14,7 +14,8 @@ from dpt_ros.evaluation.evaluation_report import build_report
 from dpt_ros.evaluation.models import EvaluatedModel
 from dpt_ros.evaluation.recordings import Recording
 from dpt_ros.evaluation.run import Evaluation
-from dpt_ros.evaluation.tables import frames_csv, identity, json_text, summary_csv, to_json
+from dpt_ros.evaluation.tables import frames_csv, identity, summary_csv, to_json
+from dpt_ros.whole_file import json_text
 
 RESULTS = "evaluation.json"
 

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.training.fit import fit_dataset
     from dpt_ros.training.fit_settings import FitSettings
     from dpt_ros.training.fit_summary import as_json
-    from dpt_ros.training.state import write_json
+    from dpt_ros.whole_file import write_json
 
     settings = read_settings(options, FitSettings)
     options.report = _report_path(options)
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     finally:
         _say(result)
     if options.json:
-        write_json(Path(options.json), {"format": _FORMAT, **as_json(result)})
+        write_json(options.json, {"format": _FORMAT, **as_json(result)})
     if options.report:
         _write_report(options, predictor, dataset, result)
     for path in (options.out, options.report, options.json):

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     """Export, compare with the network, and tell how to use the file; always 0."""
     from dpt_ros.cli.result_files import check_files
     from dpt_ros.model.export import OPSET, export_onnx, onnx_difference, require_onnx
-    from dpt_ros.model.integrity import install_file
+    from dpt_ros.whole_file import install
 
     check_files(options, {"out": _ONNX})
     out = Path(options.out)
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         export_onnx(model, part, size, description=description)
         checked_size = size or identity.network_size(*_PICTURE)
         checked = _checked(onnx_difference(model, part, checked_size), checked_size)
-        install_file(part, out)
+        install(part, out)
     except OSError as error:
         raise OSError(
             f"--out {out}: cannot be written: {error.strerror or error}; make room, or name a file "

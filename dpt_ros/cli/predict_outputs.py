@@ -196,7 +196,7 @@ def write_manifest(
 
     `limits` are those of the pictures with metres: without one, none are told.
     """
-    from dpt_ros.bags.dataset_format import write_atomically
+    from dpt_ros.whole_file import write_json
 
     has_metres = any(entry["metric"] for entry in entries)
     manifest = {
@@ -214,4 +214,4 @@ def write_manifest(
     }
     path = out / "predictions.json"
     with _told(path):
-        write_atomically(path, json.dumps(manifest, indent=1).encode())
+        write_json(path, manifest)

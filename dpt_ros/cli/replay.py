@@ -103,15 +103,14 @@ def run(options: argparse.Namespace) -> int:
         0, or 1 where the replay broke off, nothing was answered, not one answer has the metres of a
         calibration asked for, or the file for Foxglove could not be written.
     """
-    from dpt_ros.bags.dataset_format import write_atomically
     from dpt_ros.cli.options import read_sample_settings
     from dpt_ros.cli.result_files import check_files, json_of
     from dpt_ros.evaluation.output_folder import OutputFolder
     from dpt_ros.evaluation.replay_report import summary_lines, write_results
-    from dpt_ros.evaluation.tables import json_text
     from dpt_ros.evaluation.truth import Truth, check_choices
     from dpt_ros.ros.camera_recording import CameraRecording
     from dpt_ros.ros.node_process import isolate
+    from dpt_ros.whole_file import write_json
 
     settings = read_sample_settings(options)
     check_files(options, {"json": json_of("replay"), "foxglove": _FOXGLOVE})
@@ -127,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         metrics, timing = write_results(folder.work, evaluation, facts)
     if options.json:  # in lock-step without times: the same replay gives the same file
         found = metrics if options.lockstep else {**metrics, "timing": timing}
-        write_atomically(Path(options.json), json_text(found).encode())
+        write_json(options.json, found)
     for line in summary_lines(evaluation, facts):
         print(line)
     print(f"-> {folder.path / 'report.html'}")

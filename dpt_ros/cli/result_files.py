@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dpt_ros import whole_file
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,4 @@ def check_files(
 
 def write_json(path: str | Path, name: str, values: Mapping[str, Any]) -> None:
     """Write a command's result for scripts, whole or not at all, so that `json_of` knows it."""
-    from dpt_ros.bags.dataset_format import write_atomically
-
-    found = {"format": f"dpt_ros/{name}/1", **values}
-    write_atomically(Path(path), (json.dumps(found, indent=1) + "\n").encode())
+    whole_file.write_json(path, {"format": f"dpt_ros/{name}/1", **values})

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     from dpt_ros.cli.options import folder, read_settings, writable
     from dpt_ros.training.run import command_line, train
     from dpt_ros.training.settings import TrainSettings
-    from dpt_ros.training.state import write_json
+    from dpt_ros.whole_file import write_json
 
     settings = read_settings(options, TrainSettings)
     out = folder("out", options.out)
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if result:  # in a process of several, only the main one has it
         if options.json:
-            write_json(Path(options.json), result)
+            write_json(options.json, result)
         weights = out / "model.safetensors"
         if weights.is_file():  # a complete run is not run again, whatever became of its files
             print(f"weights -> {weights}")

@@ -5,7 +5,6 @@ Written by Foxglove's own library (the optional extra `foxglove`), in its own me
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +22,7 @@ from dpt_ros.evaluation.pictures import error_picture
 from dpt_ros.evaluation.scoring import FrameScore
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.point_cloud import PointCloudSettings, flying_pixels
+from dpt_ros.whole_file import part_beside
 
 WORLD, CAMERA = "world", "camera"
 PROFILE = "dpt_ros"
@@ -71,7 +71,7 @@ class FoxgloveFile:
         self.failure = ""
         self.path = Path(path).expanduser()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self._part = part_beside(self.path)
         self._messages: Any = messages
         context = self._context = foxglove.Context()  # channels end with their context
         self._writer = foxglove.open_mcap(

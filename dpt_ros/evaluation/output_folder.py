@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from types import TracebackType
 
+from dpt_ros.whole_file import part_beside
+
 
 class OutputFolder:
     """Used as a context manager: `work` is where files are made; without an error they are moved.
@@ -44,7 +46,7 @@ class OutputFolder:
         _require_writable(beside, f"{path}", another)
         if self._whole.is_dir() and any(self._whole.iterdir()):  # its files are replaced one by one
             _require_writable(self._whole, f"{path}", another)
-        self.work = beside / f".{self._whole.name}.{os.getpid()}.part"
+        self.work = part_beside(beside / self._whole.name)
 
     def __enter__(self) -> OutputFolder:
         self.work.mkdir(parents=True)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from dpt_ros import __version__
 from dpt_ros.bags.dataset import Dataset
-from dpt_ros.bags.dataset_format import sizes_sha256, write_atomically
+from dpt_ros.bags.dataset_format import sizes_sha256
 from dpt_ros.inference.identity import ModelIdentity
+from dpt_ros.whole_file import write_whole
 
 FORMAT = "dpt_ros/predictions/1"
 CONFIGURATION = "configuration.json"
@@ -74,11 +75,11 @@ class KeptPredictions:
             OSError: it can't be written.
         """
         if not self._is_begun:
-            write_atomically(self.folder / CONFIGURATION, self._text.encode())
+            write_whole(self.folder / CONFIGURATION, self._text.encode())
             self._is_begun = True
         buffer = io.BytesIO()
         np.save(buffer, array)
-        write_atomically(self._path(identifier), buffer.getvalue())
+        write_whole(self._path(identifier), buffer.getvalue())
 
     def missing(self, samples: Iterable[str]) -> list[str]:
         """Those of the samples' ids for which no file is there."""

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpt_ros.bags.dataset_format import write_atomically
 from dpt_ros.evaluation import figures
 from dpt_ros.evaluation.live import ChosenFrame, LiveEvaluation
 from dpt_ros.evaluation.pictures import (
@@ -24,10 +23,11 @@ from dpt_ros.evaluation.pictures import (
 from dpt_ros.evaluation.protocols import Protocol
 from dpt_ros.evaluation.scoring import FrameScore, aligned_depth
 from dpt_ros.evaluation.summary import Summary
-from dpt_ros.evaluation.tables import json_text, versions
+from dpt_ros.evaluation.tables import versions
 from dpt_ros.evaluation.timing import TimingLog
 from dpt_ros.evaluation.timing_figures import latency_histogram, latency_timeline
 from dpt_ros.report import Page
+from dpt_ros.whole_file import write_json
 
 FORMAT = "dpt_ros/replay/1"
 LIVE = "live"
@@ -119,8 +119,8 @@ def write_results(
     """Write report.html, metrics.json and timing.json; returns what the last two hold."""
     metrics, timing = metrics_json(evaluation, facts), timing_json(facts)
     build_replay_report(evaluation, facts).save(folder / "report.html")
-    write_atomically(folder / "metrics.json", json_text(metrics).encode())
-    write_atomically(folder / "timing.json", json_text(timing).encode())
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "timing.json", timing)
     return metrics, timing
 
 

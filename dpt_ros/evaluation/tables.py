@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -83,11 +82,6 @@ def versions() -> dict[str, str]:
         "opencv": cv2.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
     }
-
-
-def json_text(values: Mapping[str, Any]) -> str:
-    """JSON without NaN, which is none."""
-    return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
 
 def summary_csv(evaluation: Evaluation) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from dpt_ros.config import ConfigError, load_yaml, unknown_key_message
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.depth import DepthLimits
 from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.whole_file import write_whole
 
 FORMAT = "dpt_ros/calibration/1"
 
@@ -152,7 +152,7 @@ def load_calibration(path: str | Path) -> Calibration:
 
 
 def save_calibration(calibration: Calibration, path: str | Path) -> None:
-    """Write a calibration file; one that was there is replaced as a whole or not at all.
+    """Write a calibration file, with its folder; an earlier one is replaced whole or not at all.
 
     Raises:
         CalibrationError: the file can't be written, or `fit` holds something YAML can't.
@@ -165,21 +165,9 @@ def save_calibration(calibration: Calibration, path: str | Path) -> None:
             f"fit: expected plain numbers, texts, lists and mappings: {error}"
         ) from error
     try:
-        _replace(path, text)
+        write_whole(path, text.encode(), is_lasting=True)
     except OSError as error:
         raise CalibrationError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _to_mapping(calibration: Calibration) -> dict[str, Any]:

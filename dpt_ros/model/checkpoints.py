@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,8 @@ from dpt_ros.model.integrity import (
     Progress,
     check_sha256,
     file_sha256,
-    install_file,
 )
+from dpt_ros.whole_file import install, part_beside
 
 __all__ = [
     "CheckpointError",
@@ -127,13 +126,13 @@ def save_checkpoint(model: DPT, path: str | Path, card: ModelCard | None = None)
     }
     if card is not None:
         metadata["card"] = json.dumps(_card_inside(card, model.configuration).to_mapping())
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_beside(path)
     try:
         part.touch()
         mode = part.stat().st_mode
         save_file(state, part, metadata)
         part.chmod(mode)  # safetensors leaves it readable by this user alone
-        install_file(part, path)
+        install(part, path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
     finally:

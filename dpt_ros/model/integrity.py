@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,22 +92,6 @@ def check_sha256(path: Path, expected: str, progress: Progress | None = None) ->
         f"{path}: wrong SHA-256: got {digest[: max(8, len(expected))]}, expected {expected}; it is "
         f"{KIND_NAMES[file_kind(path)]} of {size_mb:.1f} MB: another file, or a damaged one"
     )
-
-
-def install_file(part: Path, target: Path) -> None:
-    """Give a whole file its name, so that a power cut leaves the old or the new one.
-
-    Raises:
-        OSError: it could not be done.
-    """
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _sha256(path: Path, size: int, progress: Progress | None) -> str:

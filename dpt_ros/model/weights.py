@@ -28,8 +28,8 @@ from dpt_ros.model.integrity import (
     Progress,
     check_sha256,
     file_kind,
-    install_file,
 )
+from dpt_ros.whole_file import install
 
 _log = logging.getLogger(__name__)
 
@@ -329,7 +329,7 @@ def _copy(origin: Path, part: Path, progress: Progress | None) -> None:
 
 def _install(part: Path, target: Path) -> None:
     try:
-        install_file(part, target)
+        install(part, target)
     except OSError as error:
         raise write_error(target, error) from error
 

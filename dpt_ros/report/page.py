@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from dpt_ros import __version__
 from dpt_ros.report.figures import figure_to_svg
 from dpt_ros.report.pictures import picture_to_data_uri
+from dpt_ros.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,14 +163,8 @@ class Page:
         Raises:
             OSError: the file can't be written.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            temporary.write_text(self.html(), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return path
+        write_whole(path, self.html().encode())
+        return Path(path)
 
     def _add(self, kind: str, **values: Any) -> None:
         self._sections[-1].blocks.append({"kind": kind, **values})

@@ -36,9 +36,10 @@ from dpt_ros.training.samples import StepSampler, TrainingSamples, common_crop
 from dpt_ros.training.settings import LossSettings, TrainSettings
 from dpt_ros.training.split import Split, split_sources
 from dpt_ros.training.start import Start, load_start, metric_card, start_metres
-from dpt_ros.training.state import Progress, RunFolder, TrainingError, write_json
+from dpt_ros.training.state import Progress, RunFolder, TrainingError
 from dpt_ros.training.told_once import device_told_once
 from dpt_ros.training.truth_density import TruthDensity, gradient_matching, measure_density
+from dpt_ros.whole_file import write_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

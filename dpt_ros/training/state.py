@@ -7,8 +7,6 @@ import dataclasses
 import errno
 import json
 import logging
-import math
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -17,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dpt_ros.bags.dataset_format import write_atomically
+from dpt_ros.whole_file import install, write_json
 
 _log = logging.getLogger(__name__)
 
@@ -188,9 +186,7 @@ class RunFolder:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 torch.save(dict(state), file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
+            install(part, target)
         except (OSError, RuntimeError) as error:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -255,20 +251,6 @@ def _is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all; NaN and infinities become null."""
-    text = json.dumps(_without_nan(content), indent=1, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _short(value: Any) -> str:

@@ -19,11 +19,12 @@ from dpt_ros.evaluation.models import BaselineModel
 from dpt_ros.evaluation.protocols import choose_protocols
 from dpt_ros.evaluation.recordings import RecordingError, open_dataset, recording_folder
 from dpt_ros.evaluation.run import Plan, evaluate
-from dpt_ros.evaluation.tables import frames_csv, json_text, summary_csv, to_json
+from dpt_ros.evaluation.tables import frames_csv, summary_csv, to_json
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference.metres import MetresOfImage
 from dpt_ros.metrics import METRICS
+from dpt_ros.whole_file import json_text
 
 CAMERA = Camera(48, 36, 40.0, 40.0, 23.5, 17.5)
 

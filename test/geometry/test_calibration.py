@@ -173,7 +173,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
         save_calibration(bad, path)
     assert path.read_bytes() == before
     with pytest.raises(CalibrationError, match="cannot be written"):
-        save_calibration(make_calibration(), tmp_path / "no folder" / "calibration.yaml")
+        save_calibration(make_calibration(), path / "in a file" / "calibration.yaml")
+    assert path.read_bytes() == before
 
 
 def test_a_calibration_made_for_this_network_is_accepted():

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 
 import pytest
 import torch
 
-from dpt_ros.training.state import RunFolder, TrainingError, write_json
+from dpt_ros.training.state import RunFolder, TrainingError
 
 
 @pytest.fixture
@@ -104,9 +103,3 @@ def test_a_run_of_another_version_is_refused(folder):
     (folder.path / "run.json").write_text('{"format": "dpt_ros/training/9"}')
     with pytest.raises(TrainingError, match=r"training/9.*training/1"):
         folder.begin({})
-
-
-def test_json_has_null_where_there_is_no_number(tmp_path):
-    write_json(tmp_path / "x.json", {"a": [float("nan"), 1.5], "b": {"c": float("inf")}})
-    content = json.loads((tmp_path / "x.json").read_text())
-    assert content == {"a": [None, 1.5], "b": {"c": None}}
