@@ -86,6 +86,20 @@ in use, why something is not published. |
 | parameter | default | range | unit | |
 |---|---|---|---|---|
 """
+_PAGE_END = """\
+
+Given at the start, also in a parameter file, `qos_overrides.TOPIC.subscription.POLICY` and
+`qos_overrides.TOPIC.publisher.POLICY` change how a topic is asked for or offered: TOPIC in full, as
+the node has it, POLICY one of `history`, `depth`, `reliability`, `durability`. A camera_info that
+is sent once, before the node came, is asked for with
+
+```bash
+ros2 run dpt_ros depth_node --ros-args -r image_rect:=/camera/image_rect \\
+    -r camera_info:=/camera/camera_info \\
+    -p qos_overrides./camera/camera_info.subscription.durability:=transient_local \\
+    -p qos_overrides./camera/camera_info.subscription.reliability:=reliable
+```
+"""
 
 
 def reference_page() -> str:
@@ -97,7 +111,8 @@ def reference_page() -> str:
         for name, (topic, message_type) in OUTPUTS.items()
     ]
     parameters = [_row(item) for item in list_settings(NodeSettings)]
-    return _PAGE_HEAD + "\n".join(topics) + "\n" + _PAGE_PARAMETERS + "\n".join(parameters) + "\n"
+    rows_of_topics, rows_of_parameters = ("\n".join(rows) + "\n" for rows in (topics, parameters))
+    return _PAGE_HEAD + rows_of_topics + _PAGE_PARAMETERS + rows_of_parameters + _PAGE_END
 
 
 def _row(item: Setting) -> str:
