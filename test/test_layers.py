@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "dpt_ros"
 
 _BELOW_TRAINING = {
     "bags",
+    "bootstrap",
     "config",
     "geometry",
     "inference",
@@ -26,6 +27,7 @@ EVERYWHERE = {"whole_file"}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "whole_file": set(),
+    "bootstrap": set(),
     "metrics": set(),
     "geometry": {"config"},
     "messages": {"geometry"},

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dpt_ros.bootstrap import block_length, draw_blocks
 from dpt_ros.geometry.fit import INLIER_SIGMAS, FitError, Line, fit_line
 from dpt_ros.geometry.fit_methods import FIT_METHODS
 from dpt_ros.geometry.scale_shift import (
@@ -40,7 +41,8 @@ class Lines:
     Attributes:
         joint: the line through the points of all training frames; weighted as the settings say.
         inlier_share: of those points, within 2.5 sigma of the line.
-        joint_interval: 95 % of the joint fits to resampled frames, of scale and of shift (1/m).
+        joint_interval: 95 % of the joint fits to resampled frames, of scale and of shift (1/m);
+            frames that resemble their neighbours are drawn with them (`block_length`).
         of_frames: for each training frame's id its own fit, or why it has none.
         of_held_out: the same of the frames held out, whose ids may be those of training frames
             where they are from another data set.
@@ -78,7 +80,7 @@ def fit_lines(
     return Lines(
         joint=joint,
         inlier_share=float(near.double().mean()),
-        joint_interval=_resample(training, settings),
+        joint_interval=_resample(training, joint, settings),
         of_frames=of_frames,
         of_held_out={frame.id: _own_fit(frame, settings) for frame in held_out},
         average=average_scale_shift(own) if own else None,
@@ -120,8 +122,12 @@ def _resample_average(fits: Sequence[ScaleShift], settings: FitSettings) -> Inte
         return None
     pairs = np.array([(fit.scale, fit.shift) for fit in fits])
     random = np.random.default_rng(settings.seed)
-    drawn = random.integers(0, len(pairs), (settings.resamples, len(pairs)))
-    return _intervals(pairs[drawn].mean(axis=1))
+    length = block_length(pairs)
+    means = [
+        pairs[draw_blocks(random, len(pairs), length)].mean(axis=0)
+        for _ in range(settings.resamples)
+    ]
+    return _intervals(np.array(means))
 
 
 def _check_depths(metric_inverse_depth: Tensor, settings: FitSettings) -> None:
@@ -135,7 +141,22 @@ def _check_depths(metric_inverse_depth: Tensor, settings: FitSettings) -> None:
         )
 
 
-def _resample(frames: Sequence[FramePairs], settings: FitSettings) -> Intervals:
+def _pulls(
+    x: Tensor, y: Tensor, w: Tensor, line: Line, starts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How each frame pulls at a joint line's height and at its slope, [frames, 2].
+
+    The frames' parts of the equations that a fit by Huber's loss solves.
+    """
+    most = INLIER_SIGMAS * line.sigma
+    residual = (w * (line.slope * x + line.intercept - y)).clamp(-most, most)
+    pulls = torch.stack((w * residual, w * residual * (x - x.mean())), dim=1).numpy()
+    lengths = np.diff(starts, append=len(pulls))
+    means: NDArray[np.float64] = np.add.reduceat(pulls, starts) / lengths[:, None]
+    return means
+
+
+def _resample(frames: Sequence[FramePairs], joint: Line, settings: FitSettings) -> Intervals:
     """Intervals of scale and shift, from joint fits to frames drawn anew.
 
     Draws of nothing but frames that show no line (one value all but everywhere) are left out.
@@ -145,9 +166,10 @@ def _resample(frames: Sequence[FramePairs], settings: FitSettings) -> Intervals:
     lengths = np.array([frame.truth_m.size for frame in frames])
     starts = np.cumsum(lengths) - lengths
     each = max(1, min(int(lengths.max()), math.ceil(_RESAMPLED_POINTS / len(frames))))
+    length = block_length(_pulls(x, y, w, joint, starts))
     lines: list[Line] = []
     for _ in range(settings.resamples):
-        drawn = random.integers(0, len(frames), len(frames))
+        drawn = draw_blocks(random, len(frames), length)
         places = starts[drawn, None] + random.integers(0, lengths[drawn, None], (drawn.size, each))
         chosen = torch.from_numpy(places.ravel())
         with contextlib.suppress(FitError):

@@ -113,3 +113,20 @@ def test_what_cannot_be_read_or_predicted_is_counted_and_named(tmp_path: Path):
     assert by_reason["fewer than 100 points between 0.1 and 80 m"] == [samples[2].id]
     assert [samples[3].id] in by_reason.values() and len(by_reason) == 4
     assert sum(f"1 frames were left out, {s.id}" in " ".join(remarks(result)) for s in samples) == 4
+
+
+@pytest.mark.parametrize("which", ["joint", "average"])
+def test_frames_like_their_neighbours_tell_less_than_as_many_others(tmp_path: Path, which: str):
+    """The same frames; where their scale wanders slowly, its interval is wider."""
+    random = np.random.default_rng(0)
+    scales = SCALE * np.exp(0.1 * np.sin(np.arange(80) / 8.0))
+    widths = []
+    for order in (np.arange(80), random.permutation(80)):
+        samples = [
+            make_sample("a", index, scale=scale) for index, scale in enumerate(scales[order])
+        ]
+        settings = dataclasses.replace(QUICK, write=which, resamples=200)
+        folder = tmp_path / f"data_{len(widths)}"
+        (low, high), _ = fit_dataset(Network(), write(folder, samples), settings).intervals
+        widths.append(high - low)
+    assert 2.0 < widths[0] / widths[1] < 8.0
