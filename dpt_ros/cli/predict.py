@@ -39,7 +39,8 @@ a recording is damaged
 
 Of a folder, pictures are taken and what cannot be read is skipped and told; folders in it, files of
 other kinds and those whose name begins with a dot are left out. Of a file with several frames (GIF,
-WebP, PNG, TIFF) the first is taken, and that is told; a GIF by itself is played like a video. The
+WebP, PNG, TIFF) the first is taken, and that is told; a GIF by itself is played like a video. Of 16
+bits the upper 8 are taken: what a camera wrote in 10 to 14 of them is dark until it is scaled. The
 exit status is 1 where no picture could be read, or where --calibration gave metres to none."""
 
 _VIDEO_SMOOTHING = 0.9  # half of a jump of the range is left after seven frames
