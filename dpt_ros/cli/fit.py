@@ -137,7 +137,7 @@ def _say(result: FitResult) -> None:
         )
     print(f"inliers {result.lines.inlier_share:.0%} of the points")
     near_m, far_m = result.calibration.near_m, result.calibration.far_m
-    print(f"holds for {near_m:.2g} to {far_m:.3g} m, {result.settings.weighting} weighting")
+    print(f"fitted on {near_m:.2g} to {far_m:.3g} m, {result.settings.weighting} weighting")
     for remark in remarks(result):
         print(f"note: {remark}", file=sys.stderr)
 

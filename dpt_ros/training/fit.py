@@ -86,8 +86,8 @@ class FitResult:
             of the joint fit by every method and of the average of frames.
         pairs: the points fitted to, for plots.
         left_out: ids of the frames that could not be used, by the reason why.
-        near_m: nearest truth fitted to (`RANGE_PERCENT`), from where the calibration holds.
-        far_m: farthest truth fitted to, up to which it holds.
+        near_m: nearest truth fitted to (`RANGE_PERCENT`): nothing nearer is published.
+        far_m: farthest truth fitted to: nothing beyond is published.
         is_dense: whether nearly every pixel has truth.
         fingerprint: SHA-256 of the data set's list of samples.
     """

@@ -94,7 +94,7 @@ def _headlines(result: FitResult) -> list[tuple[str, str, str]]:
         ("Scale", f"{scale:.4g}", f"95 %: {scales[0]:.4g} to {scales[1]:.4g}"),
         ("Shift", f"{shift:.3g}", f"in 1/m; 95 %: {shifts[0]:.3g} to {shifts[1]:.3g}"),
         (
-            "Holds for",
+            "Fitted on",
             f"{result.calibration.near_m:.2g} to {result.calibration.far_m:.3g} m",
             "depth outside is not published",
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ _FEW_INLIERS = 0.6
 _WIDE_SPREAD = 0.3
 _DRIFT = 0.15
 _FEW_FRAMES = 20
+_FEW_RIGHT = 2.0 / 3.0
+_FEW_OF_ALL = 0.002
 _BETTER = 0.8
 _LISTED = 50
 
@@ -115,6 +118,7 @@ def remarks(result: FitResult) -> list[str]:
             f"AbsRel is {abs_rel:.3f}, and {result.constant[1]:.3f} if every pixel is said to be "
             f"{result.constant[0]:.2f} m away: depth in metres from this calibration is of no use."
         )
+    said += _poor_ranges(result)
     known = [choice for choice in result.alternatives if isinstance(choice.fit, ScaleShift)]
     best = min(known, key=lambda choice: choice.training_abs_rel)
     if best.training_abs_rel < _BETTER * abs_rel:
@@ -146,6 +150,32 @@ def remarks(result: FitResult) -> list[str]:
         )
     for reason, ids in result.left_out.items():
         said.append(f"{len(ids)} frames were left out, {ids[0]} first: {reason}.")
+    return said
+
+
+def _poor_ranges(result: FitResult) -> list[str]:
+    """At which ends of the depths fitted to the calibration is not to be trusted, and what to do.
+
+    Judged by what was held out where that is; ranges of a few points say nothing.
+    """
+    quality = result.held_out or result.training
+    rows = [row for row in quality.by_range if row.points >= _FEW_OF_ALL * quality.points]
+    if all(row.delta1 < _FEW_RIGHT for row in rows):
+        return []  # not a matter of range; AbsRel tells
+    said = []
+    for option, ends in (("far", list(reversed(rows))), ("near", rows)):
+        poor = list(itertools.takewhile(lambda row: row.delta1 < _FEW_RIGHT, ends))
+        if not poor:
+            continue
+        last = poor[-1]
+        where, limit_m = ("Beyond", last.near_m) if option == "far" else ("Below", last.far_m)
+        points = sum(row.points for row in poor)
+        wrong = 1.0 - sum(row.delta1 * row.points for row in poor) / points
+        said.append(
+            f"{where} {limit_m:g} m {wrong:.0%} of the points are off by more than 25 % (by "
+            f"{last.bias:+.0%} in the median between {last.near_m:g} and {last.far_m:g} m): "
+            f"fit with --{option}-m {limit_m:g}, and no metres are published there, or fine-tune."
+        )
     return said
 
 

@@ -125,7 +125,7 @@ def test_frames_like_their_neighbours_tell_less_than_as_many_others(tmp_path: Pa
         samples = [
             make_sample("a", index, scale=scale) for index, scale in enumerate(scales[order])
         ]
-        settings = dataclasses.replace(QUICK, write=which, resamples=200)
+        settings = dataclasses.replace(QUICK, write=which, resamples=100, points_per_frame=100)
         folder = tmp_path / f"data_{len(widths)}"
         (low, high), _ = fit_dataset(Network(), write(folder, samples), settings).intervals
         widths.append(high - low)

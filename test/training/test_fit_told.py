@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fit_data import CAMERA, QUICK, SCALE, SHA256, Network, make_sample, write
+from fit_data import CAMERA, QUICK, SCALE, SHA256, SHIFT, Network, make_sample, picture_of, write
 
+from dpt_ros.bags.dataset import Dataset, Sample
 from dpt_ros.geometry.calibration import (
     CalibrationError,
     check_calibration,
@@ -103,3 +105,34 @@ def test_the_json_and_the_page_hold_every_part(noisy, tmp_path: Path):
         assert text in html
     assert html.count("<svg") == 3
     assert "http://" not in html and "https://" not in html
+
+
+def bent(beyond_m: float, below_m: float = 0.0) -> list[Sample]:
+    """Frames whose network says 0.6 of the depth beyond, and twice the depth below."""
+    samples = []
+    for index in range(6):
+        sample = make_sample("a", index, depths_m=(1.0, 32.0))
+        truth_m = np.nan_to_num(sample.depth_m, nan=5.0)
+        seen_m = np.where(truth_m > beyond_m, 0.6 * truth_m, truth_m)
+        seen_m = np.where(seen_m < below_m, 2.0 * seen_m, seen_m)
+        rgb = picture_of((1.0 / seen_m - SHIFT) / SCALE)
+        samples.append(dataclasses.replace(sample, rgb=rgb))
+    return samples
+
+
+def test_depths_at_which_most_points_are_wrong_are_told_with_what_to_do(tmp_path: Path):
+    result = fit_dataset(Network(), write(tmp_path / "far", bent(16.0)), QUICK)
+    (told,) = (remark for remark in remarks(result) if "no metres are published there" in remark)
+    assert told.startswith("Beyond 16 m 100% of the points are off by more than 25 % (by -4")
+    assert "between 16 and 32 m): fit with --far-m 16, and" in told
+    assert result.calibration.fit["remarks"] == remarks(result)
+
+    obeyed = fit_dataset(
+        Network(), Dataset(tmp_path / "far"), dataclasses.replace(QUICK, far_m=16.0)
+    )
+    assert obeyed.calibration.far_m == pytest.approx(16.0, rel=0.05)
+    assert not any("no metres are published" in remark for remark in remarks(obeyed))
+
+    result = fit_dataset(Network(), write(tmp_path / "near", bent(99.0, 2.0)), QUICK)
+    (told,) = (remark for remark in remarks(result) if "no metres are published there" in remark)
+    assert told.startswith("Below 2 m ") and "fit with --near-m 2, and" in told
