@@ -91,7 +91,14 @@ def test_yaml_is_read_safely(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["!!python/object/apply:os.system [true]", "- 1\n- 2\n", "a: [1", "1: 2\n"]
+    "text",
+    [
+        "!!python/object/apply:os.system [true]",
+        "- 1\n- 2\n",
+        "a: [1",
+        "1: 2\n",
+        "a: 1\nb: {c: 1, c: 2}\n",
+    ],
 )
 def test_unsafe_or_broken_yaml_names_the_file(tmp_path, text):
     path = tmp_path / "bad.yaml"

@@ -7,6 +7,7 @@ resume, and huggingface_hub does so only for its own site.
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import errno
 import http.client
 import json
@@ -39,8 +40,16 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
 
 
+LONGEST_WAIT_S = 120.0
+"""The longest pause that a server may ask for."""
+
+
 class _InterruptedError(Exception):
-    """The transfer broke off; another attempt may do."""
+    """The transfer broke off; another attempt may do, once `wait_s` is over."""
+
+    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 def download(url: str, part: Path, progress: Progress | None = None) -> bool:
@@ -74,7 +83,7 @@ def download(url: str, part: Path, progress: Progress | None = None) -> bool:
             size = kept_bytes(url, part)
             failures = failures + 1 if size <= most else 1
             most = max(most, size)
-            if failures >= ATTEMPTS:
+            if failures >= ATTEMPTS or error.wait_s > LONGEST_WAIT_S:
                 remedy = "check the network, or name a copy of the file with --from"
                 if _read_record(part, url).get("resumes") is False:
                     remedy = (
@@ -84,7 +93,7 @@ def download(url: str, part: Path, progress: Progress | None = None) -> bool:
                 if size:
                     remedy = f"the first {size / 1e6:.1f} MB are kept: run the same command again"
                 raise CheckpointError(f"{url}: {error}; {remedy}") from error
-            wait = FIRST_WAIT_S * 2 ** (failures - 1)
+            wait = max(FIRST_WAIT_S * 2 ** (failures - 1), error.wait_s)
             _log.warning("%s: %s; next attempt in %.0f s", url, error, wait)
             time.sleep(wait)
 
@@ -186,7 +195,9 @@ def _open(
                 raise _not_followed(url, error.headers.get("Location", ""), is_circle) from error
             message = f"the server answered {error.code} {error.reason}"
             if error.code in _WORTH_ANOTHER_TRY:
-                raise _InterruptedError(message) from error
+                wait_s = _wanted_wait_s(error.headers.get("Retry-After", ""))
+                asks = f", and asks to wait for {wait_s:.0f} s" if wait_s else ""
+                raise _InterruptedError(f"{message}{asks}", wait_s) from error
             raise CheckpointError(
                 f"{url}: {message}; check the address, or name a copy of the file with --from"
             ) from error
@@ -206,6 +217,15 @@ def _open(
         raise _InterruptedError(f"no connection: {reason}") from error
     with response:
         yield response
+
+
+def _wanted_wait_s(retry_after: str) -> float:
+    """Of the header of that name: seconds, or a date; 0 where it says neither."""
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+    return 0.0
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

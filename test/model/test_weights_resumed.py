@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from weights_site import CONTENT, HALF, NAME, Site, make_card, payload, visible
@@ -58,6 +61,32 @@ def test_a_server_that_goes_away_leaves_what_came(site: Site, folder: Path) -> N
     site.status = 200
     assert pull(make_card(site.url)).read_bytes() == CONTENT
     assert site.requests[-1][1] == f"bytes={HALF}-"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("as_date", [False, True])
+def test_a_server_that_asks_to_wait_is_asked_again_after_that(
+    site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch, status: int, as_date: bool
+) -> None:
+    waits: list[float] = []
+    clock = SimpleNamespace(sleep=waits.append, time=time.time)
+    monkeypatch.setattr(download_module, "time", clock)
+    site.status, site.retry_after = status, formatdate(time.time() + 50.5) if as_date else "50"
+    assert pull(make_card(site.url)).read_bytes() == CONTENT
+    assert len(waits) == 1 and 48.0 < waits[0] <= 50.5 and len(site.requests) == 2
+
+
+def test_a_server_that_asks_to_wait_for_long_is_told(site: Site, folder: Path) -> None:
+    site.status, site.retry_after = 429, "3600"
+    told = r"429 Too Many Requests, and asks to wait for 3600 s; check the network"
+    with pytest.raises(CheckpointError, match=told):
+        pull(make_card(site.url))
+    assert len(site.requests) == 1
+
+
+@pytest.mark.parametrize("said", ["", "soon", "-5", "Wed, 99 Foo 2020", "1.5"])
+def test_a_wish_that_says_nothing_is_none(said: str) -> None:
+    assert download_module._wanted_wait_s(said) == 0.0
 
 
 def test_a_first_answer_without_a_length_is_continued(

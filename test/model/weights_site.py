@@ -39,6 +39,8 @@ class Site:
     cuts_always: bool = False
     hang_after: int | None = None
     status: int = 200
+    retry_after: str = ""
+    """That header of the next answer that is an error; from the one after it on all is well."""
     content_type: str = "application/octet-stream"
     with_length: bool = True
     length: str = ""
@@ -70,7 +72,14 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         site.requests.append((self.path, wanted))
         if site.status != 200:
-            self.send_error(site.status)
+            if not site.retry_after:
+                self.send_error(site.status)
+                return
+            self.send_response(site.status)
+            self.send_header("Retry-After", site.retry_after)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            site.status, site.retry_after = 200, ""
             return
         time.sleep(site.delay_s)
         if_range = self.headers.get("If-Range")
