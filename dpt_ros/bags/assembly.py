@@ -92,7 +92,7 @@ class SampleAssembly:
             if bag.is_cut_off:
                 self._tell_of_damage(f"{bag.damage}: what is whole of it was read")
             self.tally.scans_total = next(t.count for t in bag.topics if t.name == topics.points)
-            for text in topics.warnings:
+            for text in (*bag.warnings, *topics.warnings):
                 self.tally.warn(text)
             self._begin(topics)
             self._read_static(bag, topics)

@@ -7,8 +7,6 @@ whole records with an index of them, and copies nothing.
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -22,17 +20,6 @@ def is_cut_off(path: Path) -> bool:
             return False
         file.seek(max(len(MAGIC), path.stat().st_size - len(MAGIC)))
         return file.read() != MAGIC
-
-
-def are_of_one_recording(files: Sequence[Path]) -> bool:
-    """Whether a recorder named files as those of one recording: NAME_0, NAME_1, ... of one kind.
-
-    A recorder that was killed leaves them without a metadata.yaml to tell.
-    """
-    named = [re.fullmatch(r"(.+)_(\d+)", file.stem) for file in files]
-    names = {(match[1], file.suffix) for match, file in zip(named, files, strict=True) if match}
-    numbers = sorted(int(match[2]) for match in named if match)
-    return len(names) == 1 and numbers == list(range(len(files)))
 
 
 class WholePartPath:

@@ -2,14 +2,15 @@
 
 Wraps rosbags' AnyReader: mcap and sqlite3, compressed or not, with or without the message
 definitions inside. What it adds: errors that say what to do, a folder whose metadata.yaml is
-missing, mcap files that were cut off or damaged, sqlite3 files that were not closed, and stamps
-from the messages' own headers.
+missing or tells of less than there is, mcap files that were cut off or damaged, sqlite3 files
+that were not closed, and stamps from the messages' own headers.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -22,14 +23,20 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
-from dpt_ros.bags.cut_off import WholePartPath, are_of_one_recording, is_cut_off
+from dpt_ros.bags.cut_off import WholePartPath, is_cut_off
 from dpt_ros.bags.mcap_scan import McapScan, scan_mcap
-from dpt_ros.bags.sqlite_files import SqliteFileError, SqliteFiles
+from dpt_ros.bags.sqlite_files import SqliteFileError, SqliteFiles, has_log
+from dpt_ros.bags.storage_files import (
+    StorageError,
+    are_of_one_recording,
+    files_of,
+    find_storage,
+    unlisted_files,
+)
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 _LOG = logging.getLogger(__name__)
-_STORAGE_SUFFIXES = (".mcap", ".db3")
 
 
 _OPTIONS = {
@@ -82,6 +89,8 @@ class BagReader:
     Of mcap files that were cut off or damaged, what is whole is read: a damaged chunk costs its own
     messages. `damage` says what is known to be lost. Of a recording that was cut off, `is_cut_off`
     and the log tell it on entering; of one that is damaged, a BagError once all else was read.
+    Files that its metadata.yaml does not list or count are read, where they are of the recording;
+    `warnings` and the log tell it.
     Sqlite3 files that were not closed are merged with the log beside them, in a temporary copy.
 
     Args:
@@ -96,6 +105,7 @@ class BagReader:
         self.path = Path(path)
         self.is_cut_off = False
         self.damage = ""
+        self.warnings: list[str] = []
         self._stack = ExitStack()
         self._sqlite = SqliteFiles(self._stack)
         self._reader: AnyReader | None = None
@@ -106,16 +116,16 @@ class BagReader:
             self._reader = self._opened()
         except BaseException as error:
             self._stack.close()
-            if isinstance(error, SqliteFileError):
+            if isinstance(error, (SqliteFileError, StorageError)):
                 raise BagError(str(error)) from error
             raise
         return self
 
     def _opened(self) -> AnyReader:
-        storage = _storage_path(self.path)
+        storage = find_storage(self.path)
         self._sqlite = SqliteFiles(self._stack)
-        self.is_cut_off, self.damage, self._is_looked_through = False, "", False
-        self.is_cut_off = any(is_cut_off(file) for file in _mcap_files(storage))
+        self.damage, self.warnings, self._is_looked_through = "", [], False
+        self.is_cut_off = any(is_cut_off(f) for f in files_of(storage) if f.suffix == ".mcap")
         reader: AnyReader | None
         if self.is_cut_off:
             reader = self._open_whole_part()
@@ -123,6 +133,8 @@ class BagReader:
             paths = self._paths(storage)
             try:
                 reader = self._open(paths)
+                if reader.message_count == 0 and paths == [storage] and storage.is_dir():
+                    reader = self._open_uncounted(storage) or reader
             except Exception as error:  # damaged files make the parsers below raise anything
                 reader = self._open_whole_part(error)
                 if reader is None:
@@ -139,11 +151,48 @@ class BagReader:
 
     def _paths(self, storage: Path) -> list[Path]:
         """What to open of a recording that was not cut off."""
-        if storage.is_file() or (storage / "metadata.yaml").exists():
+        if storage.is_file():
             return self._sqlite.of_recording(storage)
-        files = _storage_files(storage)
-        _LOG.warning("%s has no metadata.yaml: its %d files are read as one", storage, len(files))
-        return [self._sqlite.of_file(file) for file in files]
+        files = files_of(storage)
+        if not (storage / "metadata.yaml").exists():
+            count = len(files)
+            _LOG.warning("%s has no metadata.yaml: its %d files are read as one", storage, count)
+            return [self._sqlite.of_file(file) for file in files]
+        unlisted = unlisted_files(storage)
+        whole = files_of(storage, with_empty=False)
+        if unlisted and are_of_one_recording(whole):
+            self._warn_of(storage, unlisted, "read all the same", "it lists all")
+            return [self._sqlite.of_file(file) for file in whole]
+        if unlisted := [file for file in unlisted if not has_log(file)]:
+            remedy = "it lists all, or move elsewhere what is of another recording"
+            self._warn_of(storage, unlisted, "not read", remedy)
+        return self._sqlite.of_recording(storage)
+
+    def _warn_of(self, storage: Path, unlisted: Sequence[Path], told: str, remedy: str) -> None:
+        names = ", ".join(file.name for file in unlisted)
+        self._warn(
+            f"{storage / 'metadata.yaml'} does not list {names}, {told}: after "
+            f"`ros2 bag reindex {shlex.quote(str(storage))}` {remedy}"
+        )
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(text)
+        _LOG.warning("%s", text)
+
+    def _open_uncounted(self, storage: Path) -> AnyReader | None:
+        """The files of a recording whose metadata.yaml counts nothing; None if they hold nothing.
+
+        A recorder writes it so at its beginning, and the counts when it is done.
+        """
+        files = files_of(storage, with_empty=False)
+        reader = self._open([self._sqlite.of_file(file) for file in files]) if files else None
+        if reader is None or reader.message_count == 0:
+            return None
+        self._warn(
+            f"{storage / 'metadata.yaml'} counts no messages, as a recorder that was killed leaves "
+            f"it: its files are read; `ros2 bag reindex {shlex.quote(str(storage))}` writes it anew"
+        )
+        return reader
 
     def __exit__(
         self,
@@ -300,7 +349,7 @@ class BagReader:
         self._is_looked_through = True
         paths: list[Any] = []
         told: list[str] = []
-        for file in _storage_files(_storage_path(self.path)):
+        for file in files_of(find_storage(self.path)):
             scan = scan_mcap(file) if file.suffix == ".mcap" else McapScan()
             is_short = file.suffix == ".mcap" and is_cut_off(file)
             if scan.damage or is_short:
@@ -322,60 +371,6 @@ class BagReader:
         if self._reader is None:
             raise BagError(f"{self.path} is not open: use `with BagReader(path) as bag:`")
         return self._reader
-
-
-def _storage_path(path: Path) -> Path:
-    """What to hand to rosbags: the folder, or a storage file."""
-    if not path.exists():
-        raise BagError(
-            f"there is no recording at {path}: give a rosbag2 folder, .mcap or .db3 file"
-        )
-    if path.is_file():
-        if path.suffix.lower() == ".bag":
-            raise BagError(f"{path} is a ROS 1 bag: convert it with `rosbags-convert`")
-        if path.suffix not in _STORAGE_SUFFIXES:
-            raise BagError(
-                f"got {path}, expected a rosbag2 folder or a {' or '.join(_STORAGE_SUFFIXES)} file"
-                " (of a compressed recording: its folder)"
-            )
-        return path
-    if (path / "metadata.yaml").exists():
-        return path
-    files = sorted(file for file in path.iterdir() if file.suffix in _STORAGE_SUFFIXES)
-    packed = [f for f in path.glob("*.zstd") if not f.with_suffix("").exists()]
-    if len(files) == 1 and not packed:
-        return files[0]
-    if not packed and are_of_one_recording(files):
-        return path
-    remedy = "write its metadata with `ros2 bag reindex`, or give one of the files"
-    if packed:
-        files += packed
-        remedy = "unpack its files with `unzstd *.zstd` there, and give the folder again"
-    elif not files and any(file.suffix == ".bag" for file in path.iterdir()):
-        remedy = "convert the ROS 1 bag in it with `rosbags-convert`"
-    elif not files:
-        remedy = "give a folder as `ros2 bag record` writes it, or an .mcap or .db3 file"
-    raise BagError(
-        f"{path} has no metadata.yaml and {len(files)} storage files, expected a rosbag2 recording:"
-        f" {remedy}"
-    )
-
-
-def _storage_files(storage: Path) -> list[Path]:
-    """The recording's files, where they can be read without its metadata.yaml."""
-    if storage.is_file():
-        return [storage]
-    # Of messages that are compressed one by one, only the metadata tells.
-    metadata = storage / "metadata.yaml"
-    if metadata.exists() and "zstd" in metadata.read_text(encoding="utf-8", errors="replace"):
-        return []
-    files = sorted(file for file in storage.iterdir() if file.suffix in _STORAGE_SUFFIXES)
-    # What a recorder has just begun when it is killed is empty.
-    return files if metadata.exists() else [file for file in files if file.stat().st_size]
-
-
-def _mcap_files(storage: Path) -> list[Path]:
-    return [file for file in _storage_files(storage) if file.suffix == ".mcap"]
 
 
 def _stamp_ns(message: Any, recorded_ns: int) -> int:

@@ -51,7 +51,7 @@ class SqliteFiles:
         ours = sorted(file for file in storage.iterdir() if _SUFFIX in file.suffixes)
         for file in ours:
             _refuse_half_a_page(file)
-        if not any(_has_log(file) or _is_misread(file) for file in ours):
+        if not any(has_log(file) or _is_misread(file) for file in ours):
             return [storage]
         try:
             metadata = yaml.safe_load((storage / "metadata.yaml").read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ class SqliteFiles:
             return [self._folder_of(metadata, files)]
         # The metadata's counts are older than the log, and a file that was begun last may be
         # missing there: the files tell themselves.
-        files += [file for file in ours if _has_log(file) and file not in files]
+        files += [file for file in ours if has_log(file) and file not in files]
         return [self.of_file(file) for file in files]
 
     def of_file(self, file: Path) -> Path:
@@ -79,7 +79,7 @@ class SqliteFiles:
         if file not in self._places:
             _refuse_half_a_page(file)
             place = file
-            if _has_log(file):
+            if has_log(file):
                 place = self._merged(file)
             elif _is_misread(file):
                 place = self._linked(file)
@@ -163,7 +163,8 @@ def _log_of(file: Path) -> Path:
     return file.with_name(f"{file.name}-wal")
 
 
-def _has_log(file: Path) -> bool:
+def has_log(file: Path) -> bool:
+    """Whether a sqlite3 file was not closed: its newest messages are in a log beside it."""
     log = _log_of(file)
     return file.suffix == _SUFFIX and log.is_file() and log.stat().st_size > 0
 
@@ -173,7 +174,7 @@ def _refuse_half_a_page(file: Path) -> None:
 
     What is in a log beside it may mend that, and half a page of a compressed file is none.
     """
-    if file.suffix != _SUFFIX or _has_log(file):
+    if file.suffix != _SUFFIX or has_log(file):
         return
     try:
         with file.open("rb") as opened:

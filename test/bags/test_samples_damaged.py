@@ -52,3 +52,24 @@ def test_a_recording_that_cannot_be_opened(tmp_path, recordings):
         samples_of(bag)
     with pytest.raises(BagError, match="there is no recording"):
         samples_of(tmp_path / "nowhere")
+
+
+def split(bag, recordings, folder, static):
+    """Add a second file, of a later drive, to a recording; its metadata.yaml doesn't list it."""
+    later = [stamp + 60_000 * MS for stamp in STAMPS]
+    other = recordings.write_bag(folder, recordings.drive(later, static=static))
+    metadata = (bag / "metadata.yaml").read_text()
+    (file,) = bag.glob("*.mcap")
+    (bag / "metadata.yaml").write_text(metadata.replace(file.name, "drive_0.mcap"))
+    file.rename(bag / "drive_0.mcap")
+    (part,) = other.glob("*.mcap")
+    return part.rename(bag / "drive_1.mcap")
+
+
+def test_files_that_the_metadata_does_not_list_are_told_to_the_data_set(
+    tmp_path, recordings, drive
+):
+    split(drive, recordings, tmp_path / "later", static=False)
+    samples, stream = samples_of(drive)
+    assert len(samples) == 2 * len(STAMPS)
+    assert "does not list drive_1.mcap" in stream.warnings[0]
