@@ -14,7 +14,9 @@ from dpt_ros.bags.assembly import SampleAssembly, SampleError
 from dpt_ros.bags.dataset import Sample
 from dpt_ros.bags.dataset_format import name_of_recording
 from dpt_ros.bags.sample_settings import SampleSettings
+from dpt_ros.bags.storage_files import is_later_part
 from dpt_ros.bags.tally import Tally
+from dpt_ros.bags.transforms import TransformError
 
 __all__ = ["SampleError", "SampleSettings", "SampleStream", "iterate_samples"]
 
@@ -60,7 +62,15 @@ class SampleStream:
         return self
 
     def __next__(self) -> Sample:
-        return next(self._samples)
+        try:
+            return next(self._samples)
+        except (SampleError, TransformError) as error:
+            if not is_later_part(self.path):
+                raise
+            raise type(error)(
+                f"{error}. {self.path.name} is one file of a split recording, and what comes once, "
+                f"as fixed transforms do, is in its first: give the folder, {self.path.parent}"
+            ) from error
 
     @property
     def tally(self) -> Tally:

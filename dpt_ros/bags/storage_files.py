@@ -102,6 +102,19 @@ def unlisted_files(folder: Path) -> list[Path]:
     )
 
 
+def is_later_part(path: Path) -> bool:
+    """Whether a file is one of a split recording, and not its first, which has what comes once."""
+    numbered = _NUMBERED.fullmatch(path.stem)
+    if numbered is None or int(numbered[2]) == 0 or not path.is_file():
+        return False
+    parts = [
+        file
+        for file in path.parent.glob(f"*{path.suffix}")
+        if (match := _NUMBERED.fullmatch(file.stem)) and match[1] == numbered[1]
+    ]
+    return are_of_one_recording(parts)
+
+
 def are_of_one_recording(files: Sequence[Path]) -> bool:
     """Whether a recorder named files as those of one recording: NAME_0, NAME_1, ... of one kind.
 

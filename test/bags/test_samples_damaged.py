@@ -7,6 +7,8 @@ from drive_samples import MS, STAMPS, START, samples_of
 from rosbags.rosbag2 import StoragePlugin
 
 from dpt_ros.bags.reader import BagError
+from dpt_ros.bags.samples import SampleError
+from dpt_ros.bags.transforms import TransformError
 
 
 def test_a_recording_that_breaks_off_keeps_what_came_before(tmp_path, recordings):
@@ -73,3 +75,16 @@ def test_files_that_the_metadata_does_not_list_are_told_to_the_data_set(
     samples, stream = samples_of(drive)
     assert len(samples) == 2 * len(STAMPS)
     assert "does not list drive_1.mcap" in stream.warnings[0]
+
+
+def test_a_later_file_of_a_split_recording_alone_lacks_what_comes_once(tmp_path, recordings, drive):
+    part = split(drive, recordings, tmp_path / "later", static=False)
+    told = f"there is no transform.*drive_1.mcap is one file of a split .*give the folder, {drive}"
+    with pytest.raises(TransformError, match=told):
+        samples_of(part)
+    with pytest.raises(SampleError, match="fewer than 100000 points"):
+        samples_of(part.with_name("drive_0.mcap"), min_points=100_000)
+    part.rename(drive / "run_1.mcap")
+    with pytest.raises(TransformError) as error:
+        samples_of(drive / "run_1.mcap")
+    assert "split" not in str(error.value)
