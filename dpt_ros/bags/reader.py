@@ -33,6 +33,7 @@ from dpt_ros.bags.storage_files import (
     find_storage,
     unlisted_files,
 )
+from dpt_ros.messages.stamps import nanoseconds
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
@@ -375,9 +376,7 @@ class BagReader:
 
 def _stamp_ns(message: Any, recorded_ns: int) -> int:
     header = getattr(message, "header", None)
-    if header is None:
-        return recorded_ns
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+    return recorded_ns if header is None else nanoseconds(header.stamp)
 
 
 def _damaged(path: Path, error: Exception) -> BagError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dpt_ros.bags.reader import BagMessage, BagRecord
+from dpt_ros.messages.stamps import nanoseconds
 
 FAR_NS = 60_000_000_000
 
@@ -68,8 +69,7 @@ def stamped_transforms(message: BagMessage) -> Iterator[BagRecord]:
     A TFMessage has no stamp but those of its transforms; its own is when it was recorded.
     """
     for item in message.message.transforms:
-        stamp = item.header.stamp
-        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        stamp_ns = nanoseconds(item.header.stamp)
         name = f"{message.topic} {item.header.frame_id} <- {item.child_frame_id}"
         yield BagRecord(name, message.stamp_ns, stamp_ns, item, b"")
 

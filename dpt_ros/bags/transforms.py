@@ -22,6 +22,7 @@ from dpt_ros.bags.track import (
     TransformError,
     matrices_of,
 )
+from dpt_ros.messages.stamps import nanoseconds
 
 __all__ = ["LONGEST_WAIT_NS", "Matrices", "TransformError", "TransformGraph", "bare_frame"]
 
@@ -109,7 +110,7 @@ class TransformGraph:
         if is_static:
             self.add_static(parent, child, matrices_of(np.array([pose]))[0])
         else:
-            self._add_pose(self._moving, (parent, child), _stamp_ns(item.header), pose)
+            self._add_pose(self._moving, (parent, child), nanoseconds(item.header.stamp), pose)
 
     def add_odometry(self, message: Any) -> None:
         """The pose of a nav_msgs Odometry: of its child frame in its header's frame.
@@ -120,7 +121,7 @@ class TransformGraph:
         parent, child = bare_frame(message.header.frame_id), bare_frame(message.child_frame_id)
         place = message.pose.pose
         pose = _pose(place.position, place.orientation, f"{parent} <- {child} (odometry)")
-        self._add_pose(self._odometry, (parent, child), _stamp_ns(message.header), pose)
+        self._add_pose(self._odometry, (parent, child), nanoseconds(message.header.stamp), pose)
 
     def lookup(self, target: str, source: str, stamps_ns: NDArray[np.int64]) -> Matrices:
         """Transforms that take a point of `source` to `target`, [K, 4, 4], one for each stamp.
@@ -282,10 +283,6 @@ def _inverse(rigid: Matrices) -> Matrices:
     result[:, :3, :3] = np.swapaxes(rigid[:, :3, :3], 1, 2)
     result[:, :3, 3] = -np.einsum("kij,kj->ki", result[:, :3, :3], rigid[:, :3, 3])
     return result
-
-
-def _stamp_ns(header: Any) -> int:
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
 def bare_frame(frame: str) -> str:

@@ -90,6 +90,7 @@ def _bare_p50_ms(
     """
     from sensor_msgs.msg import CompressedImage, Image
 
+    from dpt_ros.messages.stamps import nanoseconds
     from dpt_ros.ros.node_peer import NodePeer
     from dpt_ros.ros.node_process import NodeProcess
     from dpt_ros.ros.stamps import NANOSECONDS
@@ -99,8 +100,7 @@ def _bare_p50_ms(
     heard: dict[int, list[float]] = {}
 
     def hear(_: str, message: Any) -> None:
-        stamp = message.header.stamp
-        heard.setdefault(stamp.sec * NANOSECONDS + stamp.nanosec, []).append(time.monotonic())
+        heard.setdefault(nanoseconds(message.header.stamp), []).append(time.monotonic())
 
     kind = CompressedImage if recording.is_compressed else Image
     topic = "image_rect/compressed" if recording.is_compressed else "image_rect"

@@ -19,6 +19,7 @@ from dpt_ros.evaluation.live import LiveFrame
 from dpt_ros.messages.decode import image_to_rgb
 from dpt_ros.messages.depth_image import image_to_float
 from dpt_ros.messages.errors import MessageError
+from dpt_ros.messages.stamps import nanoseconds
 
 PATIENCE_NS = 1_500_000_000
 """Truth that comes later than this after its picture is not waited for."""
@@ -146,7 +147,7 @@ class LiveJoin:
 
     def add(self, topic: str, message: Any, received_s: float) -> Iterator[Joined]:
         """Take in a picture, camera_info or scan; yields the pictures that are complete now."""
-        stamp_ns = _stamp_ns(message)
+        stamp_ns = nanoseconds(message.header.stamp)
         if topic == self._topics.image:
             yield from self._begin_anew(stamp_ns)
             joined = Joined(stamp_ns, received_s, message, message.header)
@@ -168,7 +169,7 @@ class LiveJoin:
 
     def add_answer(self, message: Any, is_metric: bool, received_s: float) -> Iterator[Joined]:
         """Take in the node's depth or inverse depth; yields the pictures that are complete now."""
-        joined = self._waiting.get(_stamp_ns(message))
+        joined = self._waiting.get(nanoseconds(message.header.stamp))
         if joined is None:
             return
         try:
@@ -247,8 +248,3 @@ class LiveJoin:
             f"took {limit >> 20} MiB: the oldest went without; play more slowly"
         )
         return True
-
-
-def _stamp_ns(message: Any) -> int:
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dpt_ros.messages.errors import MessageError
 from dpt_ros.messages.payload import payload_bytes
+from dpt_ros.messages.stamps import nanoseconds
 
 # sensor_msgs/PointField's `datatype` -> numpy's.
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
@@ -97,7 +98,7 @@ def cloud_to_timed_xyz(msg: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]
     fields = cloud_to_points(msg)
     xyz = _xyz(fields, keep_invalid=True)
     measured = _measured(xyz)
-    stamp_ns = int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
+    stamp_ns = nanoseconds(msg.header.stamp)
     return xyz[measured], point_stamps(fields, stamp_ns, measured)
 
 

@@ -15,6 +15,7 @@ from dpt_ros.inference.pipeline import Frame, FrameOutputs
 from dpt_ros.messages.camera_info import scaled_camera_info
 from dpt_ros.messages.decode import image_to_rgb
 from dpt_ros.messages.errors import MessageError
+from dpt_ros.messages.stamps import nanoseconds
 from dpt_ros.ros.camera_stream import CameraStream, ReceivedImage
 from dpt_ros.ros.latest_camera import CameraOfImage
 from dpt_ros.ros.stamps import NANOSECONDS, PLAUSIBLE_AGE_S
@@ -150,8 +151,7 @@ class Processor:
         )
 
     def _is_stale(self, stream: CameraStream, message: Any) -> bool:
-        stamp = message.header.stamp
-        verdict = stream.stamps.look(stamp.sec * NANOSECONDS + stamp.nanosec, self._now_ns())
+        verdict = stream.stamps.look(nanoseconds(message.header.stamp), self._now_ns())
         if verdict.oddity:
             self._teller.tell("stamp", f"{stream.image_topic}: {verdict.oddity}")
         limit_s = self._settings().max_age_s
@@ -261,7 +261,7 @@ class Processor:
             )
 
     def _latency_s(self, stamp: Any) -> float | None:
-        stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
+        stamp_ns = nanoseconds(stamp)
         latency_s = (self._now_ns() - stamp_ns) / NANOSECONDS
         return latency_s if stamp_ns and 0.0 <= latency_s <= PLAUSIBLE_AGE_S else None
 

@@ -16,6 +16,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
 from dpt_ros.messages.depth_image import image_to_float
+from dpt_ros.messages.stamps import nanoseconds
 from dpt_ros.ros.camera_recording import PlayedMessage
 from dpt_ros.ros.diagnostics import CAMERA_INFO, RECEIVED
 from dpt_ros.ros.latest_camera import NO_INFO
@@ -253,8 +254,7 @@ class ReplayPeer(NodePeer):
 
     def _keep(self, name: str, message: Any) -> None:
         now_s = time.monotonic()
-        stamp = message.header.stamp
-        stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
+        stamp_ns = nanoseconds(message.header.stamp)
         with self._arrived:
             awaited = self._awaited.get(stamp_ns)
             if awaited is None:

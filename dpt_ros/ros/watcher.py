@@ -13,9 +13,9 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, PointCloud2
 
+from dpt_ros.messages.stamps import nanoseconds
 from dpt_ros.ros.node_peer import RELIABLE
 from dpt_ros.ros.node_reports import reports_of
-from dpt_ros.ros.stamps import NANOSECONDS
 
 IMAGE, CLOUD = Image, PointCloud2
 _KEPT = 30
@@ -66,8 +66,7 @@ class Watcher:
 
     def _gather(self, name: str) -> Callable[[Any], None]:
         def gather(message: Any) -> None:
-            stamp = message.header.stamp
-            key = stamp.sec * NANOSECONDS + stamp.nanosec
+            key = nanoseconds(message.header.stamp)
             found = self._gathered.setdefault(key, {})
             found[name] = message
             if len(found) == len(self._topics):
