@@ -20,13 +20,13 @@ class Scan:
     Args:
         frame: the LiDAR's frame.
         stamp_ns: the header's stamp.
-        points: [N, 3] float32, metres, all finite.
+        points: [N, 3] float32 or float64, metres, all finite.
         stamps_ns: [N] int64, when each point was measured; None where the scan does not say.
     """
 
     frame: str
     stamp_ns: int
-    points: NDArray[np.float32]
+    points: NDArray[np.floating]
     stamps_ns: NDArray[np.int64] | None
 
     @property

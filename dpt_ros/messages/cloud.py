@@ -72,31 +72,24 @@ def cloud_to_points(msg: Any) -> dict[str, NDArray[Any]]:
     }
 
 
-def cloud_to_xyz(msg: Any, keep_invalid: bool = False) -> NDArray[np.float32]:
-    """The positions of a PointCloud2's points, [N, 3] float32 in the cloud's frame.
+def cloud_to_timed_xyz(msg: Any) -> tuple[NDArray[np.floating], NDArray[np.int64] | None]:
+    """The points of a PointCloud2 that were measured, and when each was.
+
+    Those that were not have a NaN, an infinity, or are at (0, 0, 0).
 
     Args:
         msg: sensor_msgs PointCloud2 of rclpy or rosbags.
-        keep_invalid: keep points that were not measured: with a NaN, an infinity, or at (0, 0, 0).
-
-    Raises:
-        MessageError: no x, y, z, or see `cloud_to_points`.
-    """
-    return _xyz(cloud_to_points(msg), keep_invalid)
-
-
-def cloud_to_timed_xyz(msg: Any) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-    """The points of a PointCloud2 that were measured, and when each was.
 
     Returns:
-        Positions [N, 3] float32 in the cloud's frame, and stamps [N] in nanoseconds of the clock of
-        the header; None where no field tells (see `point_stamps`).
+        Positions [N, 3] in the cloud's frame, float32, or float64 where a field has more digits, as
+        far from the origin of a map; and stamps [N] in nanoseconds of the clock of the header, None
+        where no field tells (see `point_stamps`).
 
     Raises:
         MessageError: no x, y, z, or see `cloud_to_points`.
     """
     fields = cloud_to_points(msg)
-    xyz = _xyz(fields, keep_invalid=True)
+    xyz = _xyz(fields)
     measured = _measured(xyz)
     stamp_ns = nanoseconds(msg.header.stamp)
     return xyz[measured], point_stamps(fields, stamp_ns, measured)
@@ -182,7 +175,7 @@ def _array_to_ns(values: NDArray[Any], unit_ns: float) -> NDArray[np.int64]:
     return np.rint(values.astype(np.float64) * unit_ns).astype(np.int64)
 
 
-def _xyz(fields: dict[str, NDArray[Any]], keep_invalid: bool) -> NDArray[np.float32]:
+def _xyz(fields: dict[str, NDArray[Any]]) -> NDArray[np.floating]:
     missing = [name for name in ("x", "y", "z") if name not in fields or fields[name].ndim != 1]
     if missing:
         raise MessageError(
@@ -190,11 +183,12 @@ def _xyz(fields: dict[str, NDArray[Any]], keep_invalid: bool) -> NDArray[np.floa
             f"{', '.join(fields) or 'none'}), expected x, y and z: choose the topic of a LiDAR's "
             "points"
         )
-    xyz = np.stack([fields[name].astype(np.float32) for name in ("x", "y", "z")], axis=1)
-    return xyz if keep_invalid else xyz[_measured(xyz)]
+    axes = [fields[name] for name in ("x", "y", "z")]
+    dtype = np.result_type(np.float32, *axes)
+    return np.stack([axis.astype(dtype) for axis in axes], axis=1)
 
 
-def _measured(xyz: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _measured(xyz: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Which points are where something was seen: finite, and not at the sensor itself."""
     is_away = np.any(np.abs(xyz) >= _NEAREST_M, axis=1)
     return np.asarray(is_away & np.isfinite(xyz).all(axis=1))

@@ -99,3 +99,24 @@ def test_raw_pictures_are_neither_turned_nor_moved(tmp_path, recordings):
     info.p[3] = -0.12 * info.p[0]
     _, stream = samples_of(recordings.write_bag(tmp_path / "bag", messages))
     assert not any("the picture by" in text for text in stream.warnings)
+
+
+def test_a_cloud_far_from_the_origin_of_its_map_keeps_its_depth(tmp_path, recordings):
+    """UTM, five million metres north of the equator: float32 counts in half metres there."""
+    map_lidar = np.eye(4)
+    map_lidar[:3, 3] = [500_000.3, 5_400_000.3, 200.3]
+    map_camera = map_lidar @ np.linalg.inv(recordings.OPTICAL_FROM_LIDAR)
+    at = STAMPS[0]
+    wall = recordings.wall(5.25)
+    records = np.zeros(len(wall), [(name, "<f8") for name in "xyz"])
+    for axis, name in enumerate("xyz"):
+        records[name] = wall[:, axis] + map_lidar[axis, 3]
+    messages = recordings.drive([at], static=False)
+    scan = recordings.cloud_of_records(at, records, "map")
+    messages[-1] = ("/points", at, scan)
+    pose = ("map", "camera", map_camera)
+    messages.append(("/tf_static", at, recordings.transforms(at, pose)))
+    (sample,), _ = samples_of(recordings.write_bag(tmp_path / "bag", messages))
+    depth_m = sample.depth_m[np.isfinite(sample.depth_m)]
+    assert len(depth_m) > 20
+    np.testing.assert_allclose(depth_m, 5.25, atol=1e-4)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dpt_ros.messages.cloud import cloud_to_points, cloud_to_timed_xyz, cloud_to_xyz, point_stamps
+from dpt_ros.messages.cloud import cloud_to_points, cloud_to_timed_xyz, point_stamps
 from dpt_ros.messages.errors import MessageError
 
 NAN, INF = float("nan"), float("inf")
@@ -46,9 +46,25 @@ def test_every_datatype_and_byte_order(family, order, datatype, code):
     size = values.itemsize
     fields = xyz_fields(family, datatype, size)
     message = cloud(family, fields, values.tobytes(), 2, point_step=3 * size, big=order == ">")
-    xyz = cloud_to_xyz(message)
-    assert xyz.dtype == np.float32
+    xyz, _ = cloud_to_timed_xyz(message)
+    assert xyz.dtype == (np.float64 if code in ("f8", "i4") else np.float32)
     np.testing.assert_array_equal(xyz, [[1, -2, 3], [40, 50, -60]])
+
+
+@pytest.mark.parametrize("north", ["f8", "f4"])
+def test_points_far_from_the_origin_of_a_map_keep_their_millimetres(family, north):
+    """UTM: five million metres north of the equator, where float32 counts in half metres."""
+    layout = {"names": ["x", "y", "z"], "formats": ["<f8", f"<{north}", "<f4"]}
+    records = np.zeros(2, layout)
+    records["x"], records["y"], records["z"] = [5_400_000.123, 5_400_000.124], 500_000.5, 0.1
+    datatype, at = (8, 16) if north == "f8" else (7, 12)
+    fields = fields_of(family, ("x", 0, 8, 1), ("y", 8, datatype, 1), ("z", at, 7, 1))
+    step = records.itemsize
+    xyz, _ = cloud_to_timed_xyz(cloud(family, fields, records.tobytes(), 2, point_step=step))
+    assert xyz.dtype == np.float64
+    assert xyz[:, 0].tolist() == [5_400_000.123, 5_400_000.124]
+    assert xyz[:, 1].tolist() == [500_000.5] * 2
+    assert xyz[:, 2].tolist() == [np.float32(0.1)] * 2
 
 
 def test_fields_in_another_order_with_holes_and_row_padding(family):
@@ -68,7 +84,7 @@ def test_fields_in_another_order_with_holes_and_row_padding(family):
     fields = fields_of(family, ("x", 0, 7, 1), ("z", 4, 7, 1), ("y", 8, 8, 1), ("ring", 20, 4, 1))
     message = cloud(family, fields, data, 2, height=2, point_step=24, row_step=53)
     np.testing.assert_array_equal(
-        cloud_to_xyz(message), [[1, 5, 9], [2, 6, 9], [3, 7, 9], [4, 8, 9]]
+        cloud_to_timed_xyz(message)[0], [[1, 5, 9], [2, 6, 9], [3, 7, 9], [4, 8, 9]]
     )
     points = cloud_to_points(message)
     assert points["ring"].tolist() == [10, 11, 12, 13]
@@ -83,16 +99,14 @@ def test_a_field_of_several_values(family):
     np.testing.assert_array_equal(points["normal"], [[1, 2, 3], [5, 6, 7]])
 
 
-def test_points_that_are_not_finite_go_unless_kept(family):
+def test_points_that_are_not_finite_are_left_out(family):
     values = np.array([[1, 2, 3, 0], [NAN, 1, 1, 0], [1, INF, 1, 0], [4, 5, 6, 0]], "<f4")
     message = cloud(family, xyz_fields(family), values.tobytes(), 4)
-    np.testing.assert_array_equal(cloud_to_xyz(message), [[1, 2, 3], [4, 5, 6]])
-    np.testing.assert_array_equal(cloud_to_xyz(message, keep_invalid=True), values[:, :3])
+    np.testing.assert_array_equal(cloud_to_timed_xyz(message)[0], [[1, 2, 3], [4, 5, 6]])
 
 
 def test_an_empty_cloud(family):
     message = cloud(family, xyz_fields(family), b"", 0)
-    assert cloud_to_xyz(message).shape == (0, 3)
     points, stamps_ns = cloud_to_timed_xyz(message)
     assert points.shape == (0, 3)
     assert stamps_ns is None
@@ -102,16 +116,16 @@ def test_refuses_what_is_no_cloud_of_points(family):
     data = np.zeros(8, "<f4").tobytes()
     fields = fields_of(family, ("x", 0, 7, 1), ("y", 4, 7, 1), ("range", 8, 7, 1))
     with pytest.raises(MessageError, match=r"no field z \(its fields: x, y, range\)"):
-        cloud_to_xyz(cloud(family, fields, data, 2))
+        cloud_to_timed_xyz(cloud(family, fields, data, 2))
     with pytest.raises(MessageError, match="has 32 bytes, expected 48"):
-        cloud_to_xyz(cloud(family, xyz_fields(family), data, 3))
+        cloud_to_timed_xyz(cloud(family, xyz_fields(family), data, 3))
     with pytest.raises(MessageError, match="row_step 16, expected at least width 2"):
-        cloud_to_xyz(cloud(family, xyz_fields(family), data, 2, height=2, row_step=16))
+        cloud_to_timed_xyz(cloud(family, xyz_fields(family), data, 2, height=2, row_step=16))
     with pytest.raises(MessageError, match="datatype 9"):
-        cloud_to_xyz(cloud(family, fields_of(family, ("x", 0, 9, 1)), data, 2))
+        cloud_to_timed_xyz(cloud(family, fields_of(family, ("x", 0, 9, 1)), data, 2))
     with pytest.raises(MessageError, match="'z' at 13 goes beyond point_step 16"):
         fields = fields_of(family, ("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 13, 7, 1))
-        cloud_to_xyz(cloud(family, fields, data, 2))
+        cloud_to_timed_xyz(cloud(family, fields, data, 2))
 
 
 def test_times_belong_to_the_points_that_are_kept(family):
@@ -136,8 +150,6 @@ def test_points_without_a_return_are_no_points_and_their_times_do_not_count(fami
     points, stamps_ns = cloud_to_timed_xyz(message)
     np.testing.assert_array_equal(points, [[1, 0, 0], [3, 0, 0]])
     assert (stamps_ns - 1_600_000_000 * SECOND) // 1_000_000 == pytest.approx([125, 225], abs=1)
-    np.testing.assert_array_equal(cloud_to_xyz(message), points)
-    assert len(cloud_to_xyz(message, keep_invalid=True)) == 4
 
 
 def test_a_field_named_twice_is_read_where_it_comes_first(family):
