@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.lidar_settings import LidarSettings
 
-__all__ = ["LidarSettings", "Projection", "project_scan", "project_to_depth"]
+__all__ = ["LidarSettings", "Projection", "project_scan"]
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,6 @@ class Projection:
     hidden: int
 
 
-def project_to_depth(
-    points: NDArray[np.floating],
-    camera: Camera,
-    transform_camera_lidar: NDArray[np.floating],
-    settings: LidarSettings | None = None,
-) -> NDArray[np.float32]:
-    """Sparse depth of a scan, without the points that the camera can't see.
-
-    Args:
-        points: [N, 3] in the LiDAR's frame, metres.
-        camera: with its distortion.
-        transform_camera_lidar: [4, 4], takes a LiDAR point to the camera's optical frame.
-        settings: None is the defaults.
-
-    Returns:
-        [H, W] float32: depth along the optical axis (not range) in metres; NaN where no point is.
-        Of several points in one pixel the nearest counts.
-
-    Raises:
-        ValueError: arrays of other shapes.
-    """
-    return project_scan(points, camera, transform_camera_lidar, settings).depth_m
-
-
 def project_scan(
     points: NDArray[np.floating],
     camera: Camera,
@@ -64,10 +40,21 @@ def project_scan(
     settings: LidarSettings | None = None,
     is_body: NDArray[np.bool_] | None = None,
 ) -> Projection:
-    """The same as `project_to_depth`, with counts, and without the robot's own body.
+    """Sparse depth of a scan, without the points that the camera can't see, and their counts.
 
-    `is_body` [N] says which points are the robot's: they hide what is behind them as others do,
-    and where one of them is the nearest in its pixel, that pixel has no depth.
+    Args:
+        points: [N, 3] in the LiDAR's frame, metres.
+        camera: with its distortion.
+        transform_camera_lidar: [4, 4], takes a LiDAR point to the camera's optical frame.
+        settings: None is the defaults.
+        is_body: bool [N], which points are the robot's own; None: none. They hide what is behind
+            them as others do, and where one is the nearest in its pixel, that pixel has no depth.
+
+    Returns:
+        Depth along the optical axis, not range; of several points in a pixel the nearest counts.
+
+    Raises:
+        ValueError: arrays of other shapes.
     """
     settings = settings or LidarSettings()
     if points.ndim != 2 or points.shape[1] != 3 or transform_camera_lidar.shape != (4, 4):

@@ -11,7 +11,7 @@ import torch
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.depth import DepthLimits, inverse_depth_to_depth
 from dpt_ros.geometry.fit import fit_line
-from dpt_ros.geometry.lidar import project_to_depth
+from dpt_ros.geometry.lidar import project_scan
 from dpt_ros.geometry.point_cloud import depth_to_points
 from dpt_ros.geometry.scale_shift import FIT_METHODS, ScaleShift, fit_scale_shift
 
@@ -57,5 +57,5 @@ def test_cameras(lens: str) -> None:
     u, v = camera.project(torch.tensor([*rays[9, 3].tolist(), 1.0], device="cpu")).tolist()
     assert (u, v) == pytest.approx((3.0, 9.0), abs=1e-3)
     assert camera.ray_planes()[0].device.type == "cpu"
-    depth_m = project_to_depth(np.array([[0.0, 0.0, 5.0]]), camera, np.eye(4))
+    depth_m = project_scan(np.array([[0.0, 0.0, 5.0]]), camera, np.eye(4)).depth_m
     assert float(np.nanmax(depth_m)) == 5.0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dpt_ros.geometry.camera import Camera
-from dpt_ros.geometry.lidar import LidarSettings, project_scan, project_to_depth
+from dpt_ros.geometry.lidar import LidarSettings, project_scan
 
 CAMERA = Camera(20, 16, 10.0, 20.0, 9.0, 7.0)
 IDENTITY = np.eye(4)
@@ -22,7 +22,7 @@ def known(depth_m):
 
 def test_z_by_hand_not_range():
     """u = 10 x / z + 9, v = 20 y / z + 7: (1, 0.5, 5) falls on column 11, row 9; its z is 5."""
-    depth_m = project_to_depth(np.array([[1.0, 0.5, 5.0]]), CAMERA, IDENTITY, KEEP_ALL)
+    depth_m = project_scan(np.array([[1.0, 0.5, 5.0]]), CAMERA, IDENTITY, KEEP_ALL).depth_m
     assert depth_m.dtype == np.float32
     assert depth_m.shape == (16, 20)
     assert known(depth_m) == {(9, 11): 5.0}
@@ -31,13 +31,14 @@ def test_z_by_hand_not_range():
 def test_a_transform_takes_lidar_points_to_the_camera():
     """LiDAR: x forward, y left, z up, 0.4 m above the camera: (4, -0.8, 0) is (0.8, -0.4, 4)."""
     transform = np.array([[0, -1, 0, 0], [0, 0, -1, -0.4], [1, 0, 0, 0], [0, 0, 0, 1.0]])
-    depth_m = project_to_depth(np.array([[4.0, -0.8, 0.0]]), CAMERA, transform, KEEP_ALL)
+    depth_m = project_scan(np.array([[4.0, -0.8, 0.0]]), CAMERA, transform, KEEP_ALL).depth_m
     assert known(depth_m) == {(5, 11): 4.0}
 
 
 def test_a_pixel_reaches_half_a_pixel_around_its_centre():
     def column_of(u):
-        depth_m = project_to_depth(np.array([[(u - 9) / 10, 0, 1.0]]), CAMERA, IDENTITY, KEEP_ALL)
+        point = np.array([[(u - 9) / 10, 0, 1.0]])
+        depth_m = project_scan(point, CAMERA, IDENTITY, KEEP_ALL).depth_m
         return [column for _, column in known(depth_m)]
 
     assert column_of(-0.49) == [0]
@@ -53,14 +54,14 @@ def test_left_out_are_points_behind_too_near_and_too_far():
     assert (projection.in_front, projection.in_image) == (0, 0)
     assert np.isnan(projection.depth_m).all()
     settings = LidarSettings(near_m=0.01, far_m=1000.0)
-    assert known(project_to_depth(points, CAMERA, IDENTITY, settings)) == {
+    assert known(project_scan(points, CAMERA, IDENTITY, settings).depth_m) == {
         (7, 9): pytest.approx(0.05)
     }
 
 
 def test_of_several_points_in_a_pixel_the_nearest_counts():
     points = np.array([[0, 0, 8.0], [0, 0, 3.0], [0, 0, 5.0]])
-    assert known(project_to_depth(points, CAMERA, IDENTITY, KEEP_ALL)) == {(7, 9): 3.0}
+    assert known(project_scan(points, CAMERA, IDENTITY, KEEP_ALL).depth_m) == {(7, 9): 3.0}
 
 
 def test_no_point_at_all():
@@ -94,7 +95,7 @@ def test_the_full_lens_model_as_opencv_projects(model, d):
         row, column = int(np.floor(v + 0.5)), int(np.floor(u + 0.5))
         if 0 <= row < 240 and 0 <= column < 320:
             expected[row, column] = min(depth, expected.get((row, column), np.inf))
-    found = known(project_to_depth(points, camera, IDENTITY, KEEP_ALL))
+    found = known(project_scan(points, camera, IDENTITY, KEEP_ALL).depth_m)
     assert len(expected) > 200
     assert found.keys() == expected.keys()
     for pixel, depth in expected.items():
@@ -133,8 +134,8 @@ def test_hidden_points_are_those_of_the_definition():
     settings = LidarSettings(occlusion_window_m=0.15)
     visible = visible_by_definition(points, camera, settings)
     assert 20 < (~visible).sum() < 200
-    expected = project_to_depth(points[visible], camera, IDENTITY, KEEP_ALL)
-    found = project_to_depth(points, camera, IDENTITY, settings)
+    expected = project_scan(points[visible], camera, IDENTITY, KEEP_ALL).depth_m
+    found = project_scan(points, camera, IDENTITY, settings).depth_m
     # Two points in one pixel hide one another by being nearer, whatever the step.
     np.testing.assert_array_equal(found, expected)
 
@@ -147,7 +148,7 @@ def test_the_window_shrinks_with_range():
     wall = np.stack([(columns - 50) * 0.3, np.zeros(101), np.full(101, 30.0)], 1)
     for distance_m, reach in ((2.0, 5), (10.0, 1)):
         scan = np.concatenate([wall, [[0.0, 0.0, distance_m]]])
-        depth_m = project_to_depth(scan, camera, IDENTITY, settings)
+        depth_m = project_scan(scan, camera, IDENTITY, settings).depth_m
         assert depth_m[20, 50] == distance_m
         gone = [c for c in columns if np.isnan(depth_m[20, c])]
         assert gone == [c for c in range(50 - reach, 51 + reach) if c != 50]
@@ -160,7 +161,8 @@ def test_the_window_goes_by_the_longer_focal_length(fx_px: float, fy_px: float):
     columns = np.arange(101)
     wall = np.stack([(columns - 50) * 30.0 / fx_px, np.zeros(101), np.full(101, 30.0)], 1)
     settings = LidarSettings(occlusion_window_m=0.1, occlusion_window_max_px=50)
-    depth_m = project_to_depth(np.concatenate([wall, [[0, 0, 2.0]]]), camera, IDENTITY, settings)
+    points = np.concatenate([wall, [[0, 0, 2.0]]])
+    depth_m = project_scan(points, camera, IDENTITY, settings).depth_m
     gone = np.nonzero(np.isnan(depth_m[20]))[0].tolist()
     assert gone == [45, 46, 47, 48, 49, 51, 52, 53, 54, 55]
 
@@ -171,7 +173,7 @@ def test_the_window_has_a_largest_size():
     wall = np.stack([(columns - 50) * 0.3, np.zeros(101), np.full(101, 30.0)], 1)
     scan = np.concatenate([wall, [[0.0, 0.0, 0.5]]])
     settings = LidarSettings(occlusion_window_m=0.1, occlusion_window_max_px=3)
-    depth_m = project_to_depth(scan, camera, IDENTITY, settings)
+    depth_m = project_scan(scan, camera, IDENTITY, settings).depth_m
     assert int(np.isnan(depth_m[20]).sum()) == 6
 
 
@@ -210,7 +212,7 @@ def test_a_floor_seen_from_a_low_robot_stays_whole():
 def test_no_point_hides_itself_where_any_step_hides():
     # 0.7 is less in float32 than in float64.
     points = np.array([[0.0, 0.0, 0.7]])
-    depth_m = project_to_depth(points, CAMERA, IDENTITY, LidarSettings(occlusion_step=0.0))
+    depth_m = project_scan(points, CAMERA, IDENTITY, LidarSettings(occlusion_step=0.0)).depth_m
 
     assert np.isfinite(depth_m).sum() == 1
 
@@ -219,6 +221,6 @@ def test_settings_and_shapes_are_checked():
     with pytest.raises(ValueError, match="near_m < far_m"):
         LidarSettings(near_m=5.0, far_m=1.0)
     with pytest.raises(ValueError, match=r"points \(3,\)"):
-        project_to_depth(np.zeros(3), CAMERA, IDENTITY)
+        project_scan(np.zeros(3), CAMERA, IDENTITY)
     with pytest.raises(ValueError, match=r"transform \(3, 3\)"):
-        project_to_depth(np.zeros((1, 3)), CAMERA, np.eye(3))
+        project_scan(np.zeros((1, 3)), CAMERA, np.eye(3))
