@@ -16,19 +16,16 @@ Rgb = NDArray[np.uint8]
 PANEL = (320, 240)
 MOST_FRAMES = 150
 _QUALITY = 72
+_LIMITS = (1 / 12.0, 1 / 0.8)
+"""Inverse depths, 1/m, of the first and last colour: the same in all frames."""
 _NIGHT = (15, 20, 28)
 _BACK_M, _UP_M, _DOWN_RAD = 1.6, 1.3, 0.30
 
 
 class Animation:
-    """Collects small pictures and writes them as an animated WebP.
+    """Collects small pictures and writes them as an animated WebP."""
 
-    Args:
-        limits: inverse depths, 1/m, of the first and last colour: the same in all frames.
-    """
-
-    def __init__(self, limits: tuple[float, float] = (1 / 12.0, 1 / 0.8)) -> None:
-        self._limits = limits
+    def __init__(self) -> None:
         self._frames: list[Image.Image] = []
 
     def __len__(self) -> int:
@@ -53,8 +50,8 @@ class Animation:
             return
         panels = [
             (rgb, "camera"),
-            (depth_picture(depth_m, self._limits), "depth"),
-            (truth_picture(rgb, truth_m, self._limits), "LiDAR"),
+            (depth_picture(depth_m, _LIMITS), "depth"),
+            (truth_picture(rgb, truth_m, _LIMITS), "LiDAR"),
             (cloud_picture(points, PANEL), "cloud"),
         ]
         small = [_labelled(picture, text) for picture, text in panels]

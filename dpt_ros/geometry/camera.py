@@ -73,13 +73,13 @@ class Camera:
             cy_px=(self.cy_px + 0.5) * scale_y - 0.5,
         )
 
-    def rays(self, device: torch.device | str = "cpu") -> torch.Tensor:
+    def rays(self) -> torch.Tensor:
         """The ray of every pixel: (x/z, y/z), [H, W, 2] float32; NaN where the lens has none.
 
-        Computed in float64 on the CPU: exact to far better than 0.01 px, and worth keeping.
+        On the CPU, computed in float64: exact to far better than 0.01 px, and worth keeping.
         """
         distorted = torch.stack(torch.meshgrid(*self._axes(), indexing="xy"), -1)
-        return self._lens.undistort(distorted).to(torch.float32).to(device)
+        return self._lens.undistort(distorted).to(torch.float32)
 
     def ray_planes(self, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
         """The same as two planes of their own in memory, each float32 [H, W].

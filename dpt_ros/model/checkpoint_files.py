@@ -28,6 +28,9 @@ HUGGING_FACE_FILES = (
     "pytorch_model.bin.index.json",
 )
 
+_LISTED = 3
+"""Of many names, so many are told."""
+
 # Where training scripts put the state dict, and what wrappers of the network put before its keys.
 _WRAPPER_KEYS = ("model", "state_dict", "model_state_dict")
 _TRAINING_STATE = {"progress", "model", "average", "best", "optimizer"}
@@ -104,10 +107,10 @@ def weight_files(folder: Path) -> list[Path]:
     return _parts(file, _weight_map(file))
 
 
-def list_some(names: list[str], limit: int = 3) -> str:
+def list_some(names: list[str]) -> str:
     """The first few of many names, for a message."""
-    rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _weights_or_index(folder: Path) -> Path:
