@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dpt_ros.cli.numbers import count, positive
+
 if TYPE_CHECKING:
     from dpt_ros.evaluation.models import EvaluatedModel
     from dpt_ros.evaluation.run import Plan
@@ -107,13 +109,13 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--show",
-        type=int,
+        type=count,
         default=3,
         metavar="N",
         help="worst frames, and evenly spread ones, in the report (default: %(default)s)",
     )
     group.add_argument(
-        "--jobs", type=int, default=2, help="frames scored at a time (default: %(default)s)"
+        "--jobs", type=positive, default=2, help="frames scored at a time (default: %(default)s)"
     )
     group.add_argument(
         "--keep", metavar="DIR", help="folder of kept predictions (default: OUT/kept)"
@@ -177,9 +179,6 @@ def _plan(options: argparse.Namespace) -> Plan:
         raise ValueError(
             f"--alignment: got {', '.join(unknown)}, expected some of {', '.join(ALIGNMENTS)}"
         )
-    for name, value, least in (("jobs", options.jobs, 1), ("show", options.show, 0)):
-        if value < least:
-            raise ValueError(f"--{name}: got {value}, expected at least {least}")
     protocols = choose_protocols(options.protocol or ["full"], edges)
     return Plan(protocols, alignments, options.jobs)
 

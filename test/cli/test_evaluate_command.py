@@ -241,7 +241,6 @@ def test_a_bag_that_is_cut_off_is_named(evaluate, tmp_path, recordings, capsys, 
         (["--ranges", "five"], "--ranges"),
         (["--ranges", "20,10"], "ascending"),
         (["--ranges", "5,nan,20"], "ascending numbers"),
-        (["--jobs", "0"], "--jobs"),
         (["--calibration", "missing.yaml"], "missing.yaml"),
         (["--baseline", "missing"], "missing"),
         (["--model", "dpt_tiny", "--checkpoint", "no.safetensors"], "no.safetensors"),
@@ -249,6 +248,20 @@ def test_a_bag_that_is_cut_off_is_named(evaluate, tmp_path, recordings, capsys, 
 )
 def test_wrong_options_are_refused_in_words(evaluate, drive, tmp_path, capsys, arguments, words):
     assert evaluate(drive, *arguments, out=tmp_path / "out") == 1
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--jobs", "0", "--jobs: got '0', expected a whole number above 0"),
+        ("--jobs", "two", "--jobs: got 'two', expected a whole number above 0"),
+        ("--show", "-1", "--show: got '-1', expected a whole number from 0"),
+    ],
+)
+def test_wrong_numbers_are_refused_in_words(evaluate, tmp_path, capsys, option, value, words):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate(tmp_path, f"{option}={value}", out=tmp_path / "out")
     assert words in capsys.readouterr().err
 
 
