@@ -123,22 +123,36 @@ class Dataset:
         """
         record = self.records[index]
         bgr = read_image(self.folder / record.image, cv2.IMREAD_COLOR)
-        depth_m = read_image(self.folder / record.depth, cv2.IMREAD_UNCHANGED)
         size = (record.camera.height, record.camera.width)
-        if depth_m.dtype != np.float32 or depth_m.shape != size or bgr.shape[:2] != size:
+        if bgr.shape[:2] != size:
             raise DatasetError(
-                f"{self.folder}: {record.id} has a picture of {bgr.shape[:2]} and depth "
-                f"{depth_m.dtype} {depth_m.shape}, expected float32 and {size}: build it again"
+                f"{self.folder}: {record.id} has a picture of {bgr.shape[:2]}, expected {size}: "
+                "build the data set again"
             )
         return Sample(
             id=record.id,
             source=record.source,
             stamp_ns=record.stamp_ns,
             rgb=np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8),
-            depth_m=depth_m,
+            depth_m=self.depth(record),
             camera=record.camera,
             gap_ns=record.gap_ns,
         )
+
+    def depth(self, record: SampleRecord) -> NDArray[np.float32]:
+        """Read the depth of one of `records` alone: [H, W] metres, NaN where unknown.
+
+        Raises:
+            DatasetError: its file is missing, or is not what the record says.
+        """
+        depth_m = read_image(self.folder / record.depth, cv2.IMREAD_UNCHANGED)
+        size = (record.camera.height, record.camera.width)
+        if depth_m.dtype != np.float32 or depth_m.shape != size:
+            raise DatasetError(
+                f"{self.folder}: {record.id} has depth {depth_m.dtype} {depth_m.shape}, expected "
+                f"float32 {size}: build the data set again"
+            )
+        return depth_m
 
     def __iter__(self) -> Iterator[Sample]:
         """Read all samples in the order of their ids."""

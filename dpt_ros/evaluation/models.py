@@ -17,7 +17,6 @@ from dpt_ros.evaluation.alignment import Known
 from dpt_ros.evaluation.baseline import GRID, MeanInverseDepth
 from dpt_ros.evaluation.known import KnownMetres, listed
 from dpt_ros.evaluation.predictions import KeptPredictions, Runs, configuration_of
-from dpt_ros.evaluation.recordings import read_truth
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.scale_shift import ScaleShift
 from dpt_ros.inference.device import choose_device, choose_precision
@@ -187,7 +186,7 @@ class BaselineModel:
         grid = kept.read("mean", GRID)
         if grid is None:
             records = progress(training.records, "baseline")
-            grid = MeanInverseDepth.of(read_truth(training, record) for record in records).grid
+            grid = MeanInverseDepth.of(training.depth(record) for record in records).grid
             kept.write("mean", grid)
         self.failures: dict[str, str] = {}
         self._sources = {record.source for record in training.records}

@@ -9,13 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from dpt_ros.bags.build import storage_files
-from dpt_ros.bags.dataset import Dataset, SampleRecord
-from dpt_ros.bags.dataset_format import MANIFEST, DatasetError, name_of_recording, read_image
+from dpt_ros.bags.dataset import Dataset
+from dpt_ros.bags.dataset_format import MANIFEST, DatasetError, name_of_recording
 
 _KEY_DIGITS = 16
 
@@ -115,18 +111,3 @@ def check_together(recordings: Sequence[Recording]) -> None:
     if not home:
         paths = ", ".join(str(recording.path) for recording in recordings)
         raise RecordingError(f"{paths}: not one frame to evaluate")
-
-
-def read_truth(dataset: Dataset, record: SampleRecord) -> NDArray[np.float32]:
-    """A sample's depth alone, float32 [H,W] metres, NaN where unknown.
-
-    Raises:
-        DatasetError: it is missing or damaged.
-    """
-    depth_m = read_image(dataset.folder / record.depth, cv2.IMREAD_UNCHANGED)
-    if depth_m.dtype != np.float32 or depth_m.shape != (record.camera.height, record.camera.width):
-        raise DatasetError(
-            f"{dataset.folder}: {record.id} has depth {depth_m.dtype} {depth_m.shape}, expected "
-            f"float32 {(record.camera.height, record.camera.width)}: build the data set again"
-        )
-    return np.asarray(depth_m, np.float32)

@@ -20,7 +20,7 @@ from dpt_ros.evaluation.agreement import Agreement, PixelSample
 from dpt_ros.evaluation.alignment import ALIGNMENTS, Known
 from dpt_ros.evaluation.models import EvaluatedModel, Progress
 from dpt_ros.evaluation.protocols import Protocol
-from dpt_ros.evaluation.recordings import Recording, check_together, read_truth
+from dpt_ros.evaluation.recordings import Recording, check_together
 from dpt_ros.evaluation.scoring import FrameScore, score_frame
 from dpt_ros.evaluation.summary import Summary, summarise
 from dpt_ros.geometry.camera import Camera
@@ -197,7 +197,7 @@ def _scored(
     ) -> tuple[SampleRecord, list[Scored] | DatasetError]:
         dataset, record = frame
         try:
-            truth_m = read_truth(dataset, record)
+            truth_m = dataset.depth(record)
         except DatasetError as error:
             return record, error
         return record, [

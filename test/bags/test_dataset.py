@@ -345,9 +345,17 @@ def test_refuses_damaged_files(tmp_path):
         dataset[0]
     other = cv2.imencode(".tiff", np.zeros((2, 2), np.float32))[1]
     depth.write_bytes(other.tobytes())
-    with pytest.raises(DatasetError, match=r"\(2, 2\), expected float32 and \(4, 6\)"):
-        dataset[0]
+    for read in (dataset.__getitem__, lambda index: dataset.depth(dataset.records[index])):
+        with pytest.raises(DatasetError, match=r"depth float32 \(2, 2\), expected .* \(4, 6\)"):
+            read(0)
     depth.write_bytes(whole)
+    picture = tmp_path / dataset.records[0].image
+    whole = picture.read_bytes()
+    picture.write_bytes(cv2.imencode(".png", np.zeros((2, 2, 3), np.uint8))[1].tobytes())
+    with pytest.raises(DatasetError, match=r"picture of \(2, 2\), expected \(4, 6\): build"):
+        dataset[0]
+    np.testing.assert_array_equal(dataset.depth(dataset.records[0]), sample("a").depth_m)
+    picture.write_bytes(whole)
     assert dataset[0].id == dataset.records[0].id
 
 
