@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dpt_ros.cli.numbers import positive, size
-from dpt_ros.cli.options import playback_rate
+from dpt_ros.cli.numbers import playback_rate, positive, size
 
 _EXAMPLE = """examples:
   dpt-ros bench network --models dpt_large

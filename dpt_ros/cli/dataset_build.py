@@ -65,8 +65,8 @@ _progress: _Progress | None = None
 def run(options: argparse.Namespace) -> int:
     """Build every bag; returns 0, or 1 where one gave nothing."""
     from dpt_ros.cli.dataset_result import removed_if_empty
-    from dpt_ros.cli.options import folder, read_sample_settings
-    from dpt_ros.cli.result_files import check_files, json_of
+    from dpt_ros.cli.options import read_sample_settings
+    from dpt_ros.cli.result_files import check_files, folder, json_of
 
     settings = read_sample_settings(options)
     out = folder("out", options.out)

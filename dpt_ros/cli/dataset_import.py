@@ -16,8 +16,7 @@ _OF_FOLDERS = ("depth_scale", "camera", "rectified", "images", "depth", "dense")
 def run(options: argparse.Namespace) -> int:
     """Import what was named; returns 0, or 1 where a source gave nothing."""
     from dpt_ros.cli.dataset_result import removed_if_empty
-    from dpt_ros.cli.options import folder
-    from dpt_ros.cli.result_files import check_files, json_of
+    from dpt_ros.cli.result_files import check_files, folder, json_of
 
     _refuse_options_of_the_other(options)
     out = folder("out", options.out)

@@ -140,8 +140,8 @@ def run(options: argparse.Namespace) -> int:
         warnings,
         write_results,
     )
-    from dpt_ros.cli.options import folder, read_sample_settings
-    from dpt_ros.cli.result_files import check_files
+    from dpt_ros.cli.options import read_sample_settings
+    from dpt_ros.cli.result_files import check_files, folder
     from dpt_ros.evaluation.run import evaluate
 
     plan = _plan(options)

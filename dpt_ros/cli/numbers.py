@@ -61,3 +61,18 @@ def seconds(text: str) -> float:
     if not 0.0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number of seconds above 0")
     return value
+
+
+def playback_rate(text: str) -> float:
+    """Parse how fast to play: 2 is twice as fast as recorded.
+
+    Raises:
+        argparse.ArgumentTypeError: not a number from 0.01 to 100.
+    """
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.01 <= rate <= 100.0:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 0.01 to 100")
+    return rate

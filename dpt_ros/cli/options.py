@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
     from dpt_ros.config import Setting
 
 Config = TypeVar("Config")
-
-_HEAD_BYTES = 4096
 
 
 def add_settings(
@@ -142,21 +138,6 @@ def _parser_of(item: Setting) -> Any:
     return parse
 
 
-def playback_rate(text: str) -> float:
-    """Parse how fast to play: 2 is twice as fast as recorded.
-
-    Raises:
-        argparse.ArgumentTypeError: not a number from 0.01 to 100.
-    """
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0.01 <= rate <= 100.0:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 0.01 to 100")
-    return rate
-
-
 def unused(
     options: argparse.Namespace,
     add_parser: Callable[[Any], None],
@@ -177,79 +158,3 @@ def unused(
     given = vars(options)
     flags = [f"--{name.replace('_', '-')}" for name in names if given[name] != defaults[name]]
     return ", ".join(flags)
-
-
-def folder(option: str, text: str) -> Path:
-    """The path of an output folder, with ~ expanded; it is there, or can be made.
-
-    Args:
-        option: its name without dashes, for the message.
-        text: the path.
-
-    Raises:
-        NotADirectoryError: it is a file, or lies in one.
-    """
-    path = Path(text).expanduser()
-    for place in (path, *path.parents):
-        if place.is_dir():
-            break
-        if place.exists() or place.is_symlink():
-            raise NotADirectoryError(
-                f"--{option} {text}: {place} is a file, expected a folder; name another one"
-            )
-    return path
-
-
-def writable(option: str, text: str) -> str:
-    """A result's path with ~ expanded, looked at before the long part that makes the result.
-
-    Args:
-        option: its name without dashes, for the message.
-        text: the path.
-
-    Raises:
-        OSError: it is a folder, or lies in one that is not there or cannot be written.
-    """
-    path = Path(text).expanduser()
-    folder = path.absolute().parent
-    if path.is_dir():
-        raise IsADirectoryError(f"--{option} {text}: is a folder; name a file in it")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--{option} {text}: its folder does not exist; make it first")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise PermissionError(
-            f"--{option} {text}: {folder} cannot be written ({error.strerror}); name a file in "
-            "another folder"
-        ) from error
-    return str(path)
-
-
-def replaceable(option: str, text: str, what: str, known_by: bytes) -> None:
-    """Let a result overwrite an earlier one, and nothing else.
-
-    Args:
-        option: its name without dashes, for the message.
-        text: the result's path.
-        what: what the result is, for the message.
-        known_by: see `is_known_by`.
-
-    Raises:
-        FileExistsError: something else is there.
-    """
-    if Path(text).exists() and not is_known_by(Path(text), known_by):
-        raise FileExistsError(
-            f"--{option} {text}: is there and is no {what}, and would be lost; name another "
-            "file, or remove it first"
-        )
-
-
-def is_known_by(path: Path, pattern: bytes) -> bool:
-    """Whether a file's head has the pattern, or the file is empty."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    return not head or re.search(pattern, head, re.MULTILINE) is not None

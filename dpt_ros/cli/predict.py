@@ -242,7 +242,7 @@ def output_folder(text: str, source: Source) -> Path:
         NotADirectoryError: it is a file.
         ValueError: pictures of the input lie there: results could be named like them.
     """
-    from dpt_ros.cli.options import folder
+    from dpt_ros.cli.result_files import folder
 
     out = folder("out", text)
     if out.resolve() in source.picture_folders():

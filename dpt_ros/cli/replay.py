@@ -45,8 +45,8 @@ _FOXGLOVE = Kind("file for Foxglove", rb"\A\x89MCAP0\r\n\x01[\s\S]{8}\x07\0{3}dp
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command's options."""
-    from dpt_ros.cli.numbers import count, seconds
-    from dpt_ros.cli.options import add_sample_settings, playback_rate
+    from dpt_ros.cli.numbers import count, playback_rate, seconds
+    from dpt_ros.cli.options import add_sample_settings
     from dpt_ros.cli.predict import add_model_options
 
     parser = subparsers.add_parser(

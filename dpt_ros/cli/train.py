@@ -59,7 +59,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and say what came of it; returns 0."""
-    from dpt_ros.cli.options import folder, read_settings, writable
+    from dpt_ros.cli.options import read_settings
+    from dpt_ros.cli.result_files import folder, writable
     from dpt_ros.training.run import command_line, train
     from dpt_ros.training.settings import TrainSettings
     from dpt_ros.whole_file import write_json
@@ -94,7 +95,7 @@ def _check_json(path: str, out: Path) -> None:
         ValueError: it lies in the folder of a run, and is not this run's own result.
         FileExistsError: something that is no result is there.
     """
-    from dpt_ros.cli.options import is_known_by, replaceable
+    from dpt_ros.cli.result_files import is_known_by, replaceable
 
     place, run_folder = Path(path).resolve(), out.resolve()
     is_of_run = run_folder in (place, *place.parents)
