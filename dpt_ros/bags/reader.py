@@ -111,6 +111,7 @@ class BagReader:
         self._sqlite = SqliteFiles(self._stack)
         self._reader: AnyReader | None = None
         self._is_looked_through = False
+        self._strays: list[Path] = []
 
     def __enter__(self) -> BagReader:
         try:
@@ -126,6 +127,7 @@ class BagReader:
         storage = find_storage(self.path)
         self._sqlite = SqliteFiles(self._stack)
         self.damage, self.warnings, self._is_looked_through = "", [], False
+        self._strays = []
         self.is_cut_off = any(is_cut_off(f) for f in files_of(storage) if f.suffix == ".mcap")
         reader: AnyReader | None
         if self.is_cut_off:
@@ -164,9 +166,10 @@ class BagReader:
         if unlisted and are_of_one_recording(whole):
             self._warn_of(storage, unlisted, "read all the same", "it lists all")
             return [self._sqlite.of_file(file) for file in whole]
-        if unlisted := [file for file in unlisted if not has_log(file)]:
+        self._strays = [file for file in unlisted if not has_log(file)]
+        if self._strays:
             remedy = "it lists all, or move elsewhere what is of another recording"
-            self._warn_of(storage, unlisted, "not read", remedy)
+            self._warn_of(storage, self._strays, "not read", remedy)
         return self._sqlite.of_recording(storage)
 
     def _warn_of(self, storage: Path, unlisted: Sequence[Path], told: str, remedy: str) -> None:
@@ -185,7 +188,7 @@ class BagReader:
 
         A recorder writes it so at its beginning, and the counts when it is done.
         """
-        files = files_of(storage, with_empty=False)
+        files = [f for f in files_of(storage, with_empty=False) if f not in self._strays]
         reader = self._open([self._sqlite.of_file(file) for file in files]) if files else None
         if reader is None or reader.message_count == 0:
             return None
@@ -350,7 +353,8 @@ class BagReader:
         self._is_looked_through = True
         paths: list[Any] = []
         told: list[str] = []
-        for file in files_of(find_storage(self.path)):
+        files = files_of(find_storage(self.path))
+        for file in (file for file in files if file not in self._strays):
             scan = scan_mcap(file) if file.suffix == ".mcap" else McapScan()
             is_short = file.suffix == ".mcap" and is_cut_off(file)
             if scan.damage or is_short:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import struct
 import zlib
@@ -219,6 +220,15 @@ def test_the_files_of_a_split_recording_are_damaged_one_by_one(tmp_path, recordi
     assert 30 < counts[PICTURES] < 60
     assert "1 damaged chunk" in told
     assert "second.mcap is cut off" in told
+
+
+def test_a_file_of_another_recording_is_not_read_for_one_that_is_damaged(tmp_path, bag):
+    folder, file, chunks = bag
+    shutil.copyfile(file, folder / "other.mcap")
+    spoil(file, sum(chunks[2]) // 2)
+    counts, told = read(folder)
+    assert 15 < counts[PICTURES] < 30
+    assert "1 damaged chunk" in told and "other.mcap" not in told
 
 
 def test_samples_are_made_of_what_is_whole(bag):

@@ -103,6 +103,14 @@ def test_a_file_of_another_recording_is_told_and_not_read(tmp_path):
     assert "move elsewhere what is of another recording" in told
 
 
+def test_a_file_of_another_recording_is_not_read_in_place_of_what_is_not_counted(tmp_path):
+    bag = split_with_metadata(tmp_path / "bag", StoragePlugin.MCAP, 2, counts=False)
+    (bag / "drive_2.mcap").rename(bag / "other.mcap")
+    with BagReader(bag) as reader:
+        assert {int(message.message.data[0]) for message in reader.images()} == {0, 1}
+        assert len(reader.warnings) == 2
+
+
 def test_what_a_player_unpacked_beside_the_files_is_theirs(tmp_path):
     folder, packed = tmp_path / "bag", CompressionMode.FILE
     bag = write_bag(folder, [("/image", IMAGE)], compression=packed)
