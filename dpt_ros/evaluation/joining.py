@@ -116,6 +116,11 @@ class LiveJoin:
         return self._assembly.tally.scans_read
 
     @property
+    def waiting(self) -> int:
+        """How many pictures wait for what belongs to them."""
+        return len(self._waiting)
+
+    @property
     def warnings(self) -> list[str]:
         """What to know of the truth, each once."""
         return self._assembly.tally.warnings
@@ -189,8 +194,8 @@ class LiveJoin:
 
     def finish(self) -> Iterator[Joined]:
         """Yield what is left."""
-        yield from self._waiting.values()
-        self._waiting.clear()
+        while self._waiting:
+            yield self._waiting.pop(next(iter(self._waiting)))
 
     def _new_assembly(self) -> SampleAssembly:
         self._static: list[Any] = getattr(self, "_static", [])

@@ -126,8 +126,13 @@ class LiveSession:
         """Take in depth or inverse depth; yields the frames that are complete now."""
         yield from self._score(self.join.add_answer(message, is_metric, received_s))
 
+    @property
+    def waiting(self) -> int:
+        """How many pictures wait for what belongs to them."""
+        return self.join.waiting
+
     def finish(self) -> Iterator[ScoredFrame]:
-        """Score what is left."""
+        """Score what is left; to be called again where a picture's failure ends it."""
         yield from self._score(self.join.finish())
 
     def forget_clock(self) -> None:

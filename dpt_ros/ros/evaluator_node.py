@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -24,6 +22,7 @@ from dpt_ros.ros.qos import (
     unused_overrides,
     unused_overrides_message,
 )
+from dpt_ros.ros.scoring_thread import ScoringThread
 from dpt_ros.ros.tell import Teller
 from dpt_ros.ros.topics import SCORES
 
@@ -53,7 +52,6 @@ class EvaluatorNode(Node):
             self.get_logger().warning(self._declared.unknown_message())
         settings = self._declared.config
         self._teller = Teller(self.get_logger().warning)
-        self._queue: queue.SimpleQueue[_Received | None] = queue.SimpleQueue()
         self._outputs = {
             name: self.create_publisher(
                 kind,
@@ -69,6 +67,7 @@ class EvaluatorNode(Node):
             self.get_logger().warning(unused_overrides_message(unused))
         self._watch = NodeWatch(self, depth_node, settings.node_pid)
         self.session = LiveSession(settings, self._inputs.topics)
+        self._scoring = ScoringThread(self.session, self._take, self._publish, self._tell_failed)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._report, clock=steady)
@@ -78,17 +77,16 @@ class EvaluatorNode(Node):
             ),
             post_callback=lambda jump: self._receive("clock", jump),
         )
-        self._thread = threading.Thread(target=self._work, name="evaluator", daemon=True)
-        self._thread.start()
+        self._scoring.start()
         self.get_logger().info(f"listening to {self._inputs.topics.image}")
 
     def stop(self) -> None:
-        """Score what has come, and take nothing more in."""
+        """Score what has come, as far as there is time, and take nothing more in."""
         self._note_partial()  # now: while the rest is scored, nobody hears the depth node
         for text in self._inputs.why_missing():
             self.session.trouble(text)
-        self._queue.put(None)
-        self._thread.join(_STOP_S)
+        if left := self._scoring.stop(_STOP_S):
+            self.session.partial = f"{self.session.partial} {left}".lstrip()
         self._watch.stop()
         self.session.node = self._watch.facts()
 
@@ -102,40 +100,37 @@ class EvaluatorNode(Node):
     def _receive(self, name: str, message: Any) -> None:
         self._watch.count(name)
         is_heavy = name in ("image", "points", "depth", "inverse_depth")
-        if is_heavy and self._queue.qsize() > MOST_WAITING:
+        if is_heavy and self._scoring.unread > MOST_WAITING:
             self._teller.tell("slow", "the evaluator is too slow: messages are left out")
             self.session.trouble("the evaluator was too slow: messages were left out")
             return
-        self._queue.put(_Received(name, message, self.get_clock().now().nanoseconds / 1e9))
+        self._scoring.put(_Received(name, message, self.get_clock().now().nanoseconds / 1e9))
 
-    def _work(self) -> None:
-        while (received := self._queue.get()) is not None:
-            try:
-                for scored in self._take(received):
-                    self._publish(scored)
-            except Exception as error:  # the next frame must be scored
-                if self.context.ok():
-                    text = f"{type(error).__name__}: {error}"
-                    self._teller.tell("failed", f"a message was left out: {text}")
-                    self.session.trouble(f"a message was left out: {text}")
-        for _ in self.session.finish():
-            pass
+    def _tell_failed(self, error: Exception, what: str = "a message was left out") -> None:
+        text = f"{what}: {type(error).__name__}: {error}"
+        self._teller.tell(what, text)
+        self.session.trouble(text)
 
-    def _take(self, received: _Received) -> Sequence[ScoredFrame]:
+    def _take(self, received: _Received) -> Iterator[ScoredFrame]:
         session, (name, message, received_s) = self.session, received
         if name in (TRANSFORM, STATIC_TRANSFORM):
             session.join.add_transforms(message, is_static=name == STATIC_TRANSFORM)
-            return ()
-        if name == "clock":
+        elif name == "clock":
             session.forget_clock()
-            return ()
-        if name in ("depth", "inverse_depth"):
-            return list(session.add_answer(message, name == "depth", received_s))
-        topics = self._inputs.topics
-        topic = topics.image if name == "image" else name
-        return list(session.add(topic, message, received_s))
+        elif name in ("depth", "inverse_depth"):
+            yield from session.add_answer(message, name == "depth", received_s)
+        else:
+            topic = self._inputs.topics.image if name == "image" else name
+            yield from session.add(topic, message, received_s)
 
     def _publish(self, scored: ScoredFrame) -> None:
+        try:
+            self._publish_scores(scored)
+        except Exception as error:  # what is scored counts all the same
+            if self.context.ok():  # after a signal nothing can be published any more
+                self._tell_failed(error, "a frame's scores were not published")
+
+    def _publish_scores(self, scored: ScoredFrame) -> None:
         if not self.context.ok() or scored.depth_m is None or scored.frame.truth_m is None:
             return
         header, frame = scored.header, scored.frame
