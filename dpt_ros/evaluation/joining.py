@@ -99,11 +99,11 @@ class LiveJoin:
         self._settings = settings
         self._topics = topics
         self._with_depth = with_depth
+        self._static: list[Any] = []
         self._assembly = self._new_assembly()
         self._waiting: dict[int, Joined] = {}
         self._newest_ns = self._sampled_ns = self._answered_ns = -1
         self._answers = 0
-        self.undecodable = 0
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -179,8 +179,11 @@ class LiveJoin:
             return
         try:
             values = image_to_float(message)
-        except MessageError:
-            self.undecodable += 1
+        except MessageError as error:
+            what = "depth" if is_metric else "inverse depth"
+            self._assembly.tally.warn(
+                f"the node's {what} could not be read, so pictures are without it: {error}"
+            )
             return
         if is_metric:
             joined.depth_m = values
@@ -198,7 +201,6 @@ class LiveJoin:
             yield self._waiting.pop(next(iter(self._waiting)))
 
     def _new_assembly(self) -> SampleAssembly:
-        self._static: list[Any] = getattr(self, "_static", [])
         assembly = SampleAssembly(Path("live"), self._settings, "live")
         assembly.begin_live(self._topics)
         return assembly

@@ -266,6 +266,19 @@ def test_a_node_that_never_answers_is_named(recordings):
     assert "depth: the node answered no picture" in session.facts().missing
 
 
+def test_an_answer_that_cannot_be_read_is_the_reason_for_pictures_without_depth(recordings):
+    session = LiveSession(LiveSettings(model="dpt_tiny"), TOPICS)
+    for place in range(2):
+        image = recordings.image(START + place * STEP, np.zeros((24, 32, 3), np.uint8))
+        list(session.add(TOPICS.image, image, START / 1e9))
+        list(session.add_answer(image, False, START / 1e9))  # rgb8
+    list(session.finish())
+    (told,) = session.facts().troubles
+    assert "the node's inverse depth could not be read" in told
+    assert "got an image with encoding 'rgb8', expected depth as 32FC1" in told
+    assert f"  note: {told}" in summary_lines(session.evaluation, session.facts())
+
+
 def session_of(recordings, scans):
     """One of 60 pictures with depth at 10 Hz, the first before its camera_info.
 
