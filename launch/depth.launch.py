@@ -18,6 +18,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 
+from dpt_ros.bags.topics import camera_info_beside
 from dpt_ros.config import parse_flag
 from dpt_ros.ros.launch_arguments import (
     check_choices,
@@ -90,7 +91,7 @@ def start(context: LaunchContext, share: Path) -> list[LaunchDescriptionEntity]:
     if given["image"].endswith("/compressed"):
         given["image"] = given["image"].removesuffix("/compressed")
         given["image_transport"] = given["image_transport"] or "compressed"
-    given["camera_info"] = given["camera_info"] or sibling(given["image"], "camera_info")
+    given["camera_info"] = given["camera_info"] or camera_info_beside(given["image"])
     check(given)
     root = root_of(context, given["namespace"])
     file = Path(given["params_file"]).expanduser()
@@ -163,8 +164,3 @@ def root_of(context: LaunchContext, namespace: str) -> str:
     pushed = context.launch_configurations.get("ros_namespace", "")
     parts = [namespace] if namespace.startswith("/") else [pushed, namespace]
     return "".join(f"/{part.strip('/')}" for part in parts if part.strip("/"))
-
-
-def sibling(topic: str, name: str) -> str:
-    """The topic `name` beside `topic`, as image_transport pairs them."""
-    return f"{topic.rpartition('/')[0]}/{name}" if "/" in topic else name

@@ -30,6 +30,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from dpt_ros.bags.topics import camera_info_beside
 from dpt_ros.config import parse_flag
 from dpt_ros.ros.evaluator_main import NOTHING_SCORED
 from dpt_ros.ros.launch_arguments import (
@@ -281,7 +282,7 @@ def image_topic(given: dict[str, str]) -> str:
 def camera_remappings(given: dict[str, str]) -> list[tuple[str, str]]:
     """From the nodes' names to the recording's."""
     image = image_topic(given)
-    camera_info = given["camera_info"] or f"{image.rpartition('/')[0]}/camera_info"
+    camera_info = given["camera_info"] or camera_info_beside(image)
     return [
         ("image_rect/compressed", f"{image}/compressed"),
         ("image_rect", image),

@@ -76,10 +76,11 @@ def find_topics(
     image = image_topic(bag, image)
     info_name = camera_info or camera_info_topic(bag, image)
     info = bag.find_topic([CAMERA_INFO], info_name or None)
-    doubt = "" if info == _sibling(image) else _frames_that_differ(bag, image, info)
+    beside = camera_info_beside(image)
+    doubt = "" if info == beside else _frames_that_differ(bag, image, info)
     if doubt and not camera_info:
         raise BagError(
-            f"{bag.path} has no {_sibling(image)}, and {doubt}: expected the camera_info of the "
+            f"{bag.path} has no {beside}, and {doubt}: expected the camera_info of the "
             "same camera; record it, or name the topic to take with --camera-info-topic"
         )
     candidates = [topic.name for topic in bag.topics_of([ODOMETRY]) if topic.count]
@@ -127,8 +128,9 @@ def _is_depth(bag: BagReader, image: str) -> bool:
 def camera_info_topic(bag: BagReader, image_topic: str) -> str | None:
     """The camera_info beside an image topic, else the only one, unless it is of another frame."""
     names = [topic.name for topic in bag.topics_of([CAMERA_INFO]) if topic.count]
-    if _sibling(image_topic) in names:
-        return _sibling(image_topic)
+    beside = camera_info_beside(image_topic)
+    if beside in names:
+        return beside
     is_choice = len(names) == 1 and not _frames_that_differ(bag, image_topic, names[0])
     return names[0] if is_choice else None
 
@@ -136,13 +138,18 @@ def camera_info_topic(bag: BagReader, image_topic: str) -> str | None:
 def is_info_unclear(bag: BagReader, image_topic: str) -> bool:
     """Whether none lies beside the images, but several elsewhere of which one may be theirs."""
     names = [topic.name for topic in bag.topics_of([CAMERA_INFO]) if topic.count]
-    if len(names) < 2 or _sibling(image_topic) in names:
+    if len(names) < 2 or camera_info_beside(image_topic) in names:
         return False
     return not all(_frames_that_differ(bag, image_topic, name) for name in names)
 
 
-def _sibling(image_topic: str) -> str:
-    return image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
+def camera_info_beside(image_topic: str) -> str:
+    """The topic camera_info beside an image topic, compressed or not, as image_transport has it.
+
+    Beside a relative name it is relative too: image_rect has camera_info, in whatever namespace.
+    """
+    base, slash, _ = image_topic.removesuffix("/compressed").rpartition("/")
+    return f"{base}{slash}camera_info"
 
 
 def _frames_that_differ(bag: BagReader, image: str, camera_info: str) -> str:

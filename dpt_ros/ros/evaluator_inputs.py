@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from dpt_ros.bags.topics import SensorTopics
+from dpt_ros.bags.topics import SensorTopics, camera_info_beside
 from dpt_ros.evaluation.live_settings import LiveSettings
 from dpt_ros.ros.arrival import crowded, why_no_camera_info
 from dpt_ros.ros.camera_stream import transport_topic
@@ -64,7 +64,7 @@ class EvaluatorInputs:
         self._most_depth_nodes = -1
         is_compressed, samples = settings.image_transport == "compressed", settings.samples
         image = (samples.image_topic or "image_rect").removesuffix("/compressed")
-        beside = f"{image.rpartition('/')[0]}/camera_info" if samples.image_topic else "camera_info"
+        camera_info = samples.camera_info_topic or camera_info_beside(image)
         image = transport_topic(node, image, settings.image_transport)
         image_type = CompressedImage if is_compressed else Image
         self._points = self._listen("points", PointCloud2, samples.points_topic or "points", SENSOR)
@@ -74,9 +74,7 @@ class EvaluatorInputs:
             "inverse_depth", Image, f"{depth_node}/inverse_depth/image", MOVING
         )
         metres = self._listen("depth", Image, f"{depth_node}/depth/image_rect", MOVING)
-        self._camera_info = self._listen(
-            "camera_info", CameraInfo, samples.camera_info_topic or beside, SENSOR
-        )
+        self._camera_info = self._listen("camera_info", CameraInfo, camera_info, SENSOR)
         self._watched = [self._image, self._points, self._depth, metres, self._camera_info]
         self._listen_to_transforms()
         self._listen_to_odometry(samples.odometry_topic or "odometry")

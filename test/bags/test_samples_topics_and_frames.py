@@ -7,9 +7,24 @@ import pytest
 from drive_samples import STAMPS, samples_of
 
 from dpt_ros.bags.reader import BagError, BagReader
-from dpt_ros.bags.topics import camera_info_topic, find_topics, is_rectified
+from dpt_ros.bags.topics import camera_info_beside, camera_info_topic, find_topics, is_rectified
 from dpt_ros.bags.transforms import TransformError
 from dpt_ros.config import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("image", "camera_info"),
+    [
+        ("/camera/image_rect", "/camera/camera_info"),
+        ("/camera/image_rect/compressed", "/camera/camera_info"),
+        ("/image", "/camera_info"),
+        ("left/image", "left/camera_info"),
+        ("image_rect", "camera_info"),
+        ("image_rect/compressed", "camera_info"),
+    ],
+)
+def test_a_camera_info_lies_beside_its_pictures_in_their_namespace(image, camera_info):
+    assert camera_info_beside(image) == camera_info
 
 
 def test_topics_are_found_by_type_or_named(tmp_path, recordings):

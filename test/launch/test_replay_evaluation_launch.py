@@ -126,6 +126,11 @@ def test_both_nodes_listen_to_the_recordings_topics(launch: Launch, bag: Path, i
         assert launched.parameters(node).get("image_transport") == transport
 
 
+def test_a_relative_camera_info_stays_in_the_namespace(launch: Launch, bag: Path) -> None:
+    node = launch(FILE, bag=str(bag), image="image").node("dpt")
+    assert dict(node.keywords["remappings"])["camera_info"] == "camera_info"
+
+
 def test_the_player_starts_once_both_listen(launch: Launch, bag: Path) -> None:
     launched = launch(FILE, bag=str(bag), rate="0.5")
     player = player_of(launched, started_with(launched))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dpt_ros.bags.sample_settings import SampleSettings
 from dpt_ros.evaluation.live_settings import LiveSettings
 
 pytest.importorskip("rclpy")
@@ -23,6 +24,7 @@ class Node:
     """
 
     publishers = ()
+    namespace = ""
 
     def __init__(self) -> None:
         self.published: set[str] = set()
@@ -46,7 +48,8 @@ class Node:
 
     def resolve_topic_name(self, topic: str) -> str:
         remapped = {"points": "/lidar/points"}
-        return remapped.get(topic, f"/{topic.lstrip('/')}")
+        full = topic if topic.startswith("/") else f"{self.namespace}/{topic}"
+        return remapped.get(topic, full)
 
     def get_logger(self) -> Any:
         return SimpleNamespace(info=lambda _: None)
@@ -97,3 +100,15 @@ def test_who_publishes_no_camera_info_is_silent_too() -> None:
     inputs = make(node)
     node.published = {"/image_rect", "/lidar/points", "/dpt/inverse_depth/image"}
     assert inputs.silent() == ["/dpt/depth/image_rect", "/camera_info"]
+
+
+@pytest.mark.parametrize(
+    ("image", "camera_info"),
+    [("", "camera_info"), ("image", "camera_info"), ("front/image", "front/camera_info")],
+)
+def test_a_relative_camera_info_stays_in_the_namespace(image: str, camera_info: str) -> None:
+    node = Node()
+    node.namespace = "/robot"
+    settings = LiveSettings(samples=SampleSettings(image_topic=image))
+    EvaluatorInputs(node, settings, lambda *_: None, "/dpt", lambda _: None)
+    assert f"/robot/{camera_info}" in node.callbacks
