@@ -19,7 +19,7 @@ from dpt_ros.evaluation.error_points import error_points
 from dpt_ros.evaluation.joining import Joined, LiveJoin
 from dpt_ros.evaluation.known import KnownMetres
 from dpt_ros.evaluation.live import LiveEvaluation, LiveFrame
-from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.evaluation.live_settings import LiveSettings, in_parameters
 from dpt_ros.evaluation.output_folder import OutputFolder
 from dpt_ros.evaluation.pictures import error_picture
 from dpt_ros.evaluation.protocols import choose_protocols
@@ -178,6 +178,7 @@ class LiveSession:
         if not self._metres.has_any:
             missing.append("metres: this model's depth is relative; set the parameter calibration")
         node = self.node
+        troubles = [*self._not_all(), *self._troubles, *node.troubles, *self.join.warnings]
         return ReplayFacts(
             title=f"{self._settings.model}, scored live",
             mode=LIVE,
@@ -195,8 +196,8 @@ class LiveSession:
             load=node.load,
             stages_ms=node.stages_ms,
             network=node.network,
-            missing=[*missing, *node.missing],
-            troubles=[*self._not_all(), *self._troubles, *node.troubles, *self.join.warnings],
+            missing=[in_parameters(text) for text in (*missing, *node.missing)],
+            troubles=[in_parameters(text) for text in troubles],
             rejected=self.join.rejected,
         )
 

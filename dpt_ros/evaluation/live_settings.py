@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from dpt_ros.bags.sample_settings import SampleSettings
-from dpt_ros.config import setting
+from dpt_ros.config import list_settings, setting
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,12 @@ class LiveSettings:
         "", "Why only a part was played, for the report: a sentence, set while the node runs."
     )
     samples: SampleSettings = field(default_factory=SampleSettings)
+
+
+def in_parameters(advice: str) -> str:
+    """What the commands are advised, for this node: --camera-frame is samples.camera_frame."""
+    found: dict[str, str] = {}
+    for item in list_settings(SampleSettings):
+        flag, parameter = item.name.replace("_", "-"), f"samples.{item.name}"
+        found |= {f"--{flag}": parameter, f"--no-{flag}": f"{parameter}:=false"}
+    return re.sub(r"--\w+(?:[.-]\w+)*", lambda flag: found.get(flag[0], flag[0]), advice)

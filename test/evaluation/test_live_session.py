@@ -11,7 +11,7 @@ from dpt_ros.config import ConfigError
 from dpt_ros.evaluation import joining
 from dpt_ros.evaluation.joining import ANSWER_PATIENCE_NS, PATIENCE_NS, LiveJoin
 from dpt_ros.evaluation.live_session import LiveSession, NodeFacts
-from dpt_ros.evaluation.live_settings import LiveSettings
+from dpt_ros.evaluation.live_settings import LiveSettings, in_parameters
 from dpt_ros.evaluation.replay_report import (
     build_replay_report,
     metrics_json,
@@ -277,6 +277,31 @@ def test_an_answer_that_cannot_be_read_is_the_reason_for_pictures_without_depth(
     assert "the node's inverse depth could not be read" in told
     assert "got an image with encoding 'rgb8', expected depth as 32FC1" in told
     assert f"  note: {told}" in summary_lines(session.evaluation, session.facts())
+
+
+def test_advice_names_what_can_be_set_here(recordings):
+    session = LiveSession(LiveSettings(model="dpt_tiny"), TOPICS)
+    for index in range(60):  # nothing says where the LiDAR is
+        feed(session.join, recordings, index)
+        stamp = START + index * STEP
+        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9))
+    list(session.finish())
+    facts = session.facts()
+    (truth,) = (text for text in facts.missing if text.startswith("truth: "))
+    assert "(samples.transforms)" in truth and "(samples.camera_frame, samples.lidar_frame" in truth
+    assert not any("--" in text for text in (*facts.missing, *facts.troubles))
+
+
+@pytest.mark.parametrize(
+    ("advice", "expected"),
+    [
+        ("raise --max-gap-s.", "raise samples.max_gap_s."),
+        ("--no-motion-compensation does", "samples.motion_compensation:=false does"),
+        ("--lidar.occlusion-step, --out", "samples.lidar.occlusion_step, --out"),
+    ],
+)
+def test_options_of_the_commands_are_told_as_parameters(advice, expected):
+    assert in_parameters(advice) == expected
 
 
 def session_of(recordings, scans):
