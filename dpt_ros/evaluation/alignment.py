@@ -26,6 +26,8 @@ ALIGNMENTS: dict[str, str] = {
 }
 """Names and meanings, those that need no truth first."""
 
+_KNOWN = ("calibration", "none")
+"""Those that need no truth, as the node prefers them: a calibration, else the model's metres."""
 
 _ROUNDING = 1e-12
 """Of the largest inverse depth: a spread that is none."""
@@ -65,13 +67,19 @@ def align(inverse_depth: Values, truth_m: Values, alignment: str, known: Known) 
         AlignmentError: there is none for this frame; says why.
         ValueError: an unknown alignment.
     """
-    if alignment in ("none", "calibration"):
+    if alignment in _KNOWN:
         return _known(inverse_depth, known.get(alignment), alignment)
     if alignment not in FROM_TRUTH:
         raise ValueError(
             f"alignment: got {alignment!r}, expected one of {', '.join(map(repr, ALIGNMENTS))}"
         )
     return FROM_TRUTH[alignment](inverse_depth, truth_m, known)
+
+
+def known_pair(known: Known) -> ScaleShift | None:
+    """Scale and shift of the calibration, else of the model's own metres; None without both."""
+    pairs = (known[name].scale_shift for name in _KNOWN if name in known)
+    return next((pair for pair in pairs if pair is not None), None)
 
 
 def _known(inverse_depth: Values, metres: MetresOfImage | None, alignment: str) -> Aligned:
@@ -113,8 +121,7 @@ def _median(inverse_depth: Values, truth_m: Values, known: Known) -> Aligned:
 
     Depth is that of the calibration, else of the model's own metres, else 1 / inverse depth.
     """
-    pairs = [known[name].scale_shift for name in ("calibration", "none") if name in known]
-    pair = next((pair for pair in pairs if pair is not None), ScaleShift(1.0, 0.0))
+    pair = known_pair(known) or ScaleShift(1.0, 0.0)
     unscaled = inverse_depth * pair.scale + pair.shift
     depth = np.full(unscaled.shape, np.inf)
     np.divide(1.0, unscaled, out=depth, where=unscaled > 0.0)
@@ -133,3 +140,6 @@ FROM_TRUTH: dict[str, Callable[[Values, Values, Known], Aligned]] = {
     "median": _median,
 }
 """Those that take scale, and shift, from the truth of the frame that is scored."""
+
+PREFERRED = (*_KNOWN, *FROM_TRUTH)
+"""All, in the order in which one stands for all: what asks least of the truth comes first."""

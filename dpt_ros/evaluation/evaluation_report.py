@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from dpt_ros.evaluation import figures
 from dpt_ros.evaluation.agreement import Agreement
-from dpt_ros.evaluation.alignment import ALIGNMENTS, FROM_TRUTH
+from dpt_ros.evaluation.alignment import ALIGNMENTS, FROM_TRUTH, PREFERRED
 from dpt_ros.evaluation.frame_pictures import add_frame, frames_to_show
 from dpt_ros.evaluation.intervals import CONFIDENCE
 from dpt_ros.evaluation.recordings import names_of
@@ -17,7 +17,6 @@ from dpt_ros.evaluation.summary import Summary
 from dpt_ros.evaluation.tables import versions
 from dpt_ros.report import Page
 
-_PREFERRED = ("calibration", "none", "least_squares", "median")
 _BEST = {
     "AbsRel": "min",
     "SqRel [m]": "min",
@@ -67,7 +66,7 @@ def _headline_first(evaluation: Evaluation) -> tuple[Evaluation, str]:
             found = {s.alignment for s in result.summaries if _counts(s, protocol.name)}
             if result.model.is_baseline or not found:
                 continue
-            alignment = next(name for name in _PREFERRED if name in found)
+            alignment = next(name for name in PREFERRED if name in found)
             others = [other for other in protocols if other is not protocol]
             plan = dataclasses.replace(evaluation.plan, protocols=[protocol, *others])
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpt_ros.evaluation.agreement import Agreement, PixelSample
-from dpt_ros.evaluation.alignment import ALIGNMENTS, Known
+from dpt_ros.evaluation.alignment import ALIGNMENTS, PREFERRED, Known, known_pair
 from dpt_ros.evaluation.flicker import Flicker
 from dpt_ros.evaluation.protocols import Protocol
 from dpt_ros.evaluation.scoring import FrameScore, score_frame
@@ -144,9 +144,7 @@ class LiveEvaluation:
     def add(self, frame: LiveFrame) -> list[FrameScore]:
         """Score a frame; its scores, empty without truth."""
         known = self._known_of(frame.camera)
-        # The node takes a calibration, else the model's own metres.
-        pairs = [known[name].scale_shift for name in ("calibration", "none") if name in known]
-        self.published.add(frame, next((pair for pair in pairs if pair is not None), None))
+        self.published.add(frame, known_pair(known))
         is_metric = frame.depth_m is not None
         depth = frame.inverse_depth if frame.depth_m is None else frame.depth_m
         self.flicker.add(frame.stamp_ns, frame.rgb, depth, frame.truth_m, is_metric)
@@ -167,8 +165,7 @@ class LiveEvaluation:
             for score in scores
             if score.protocol == self.protocols[0].name and score.values is not None
         }
-        order = ("calibration", "none", "least_squares", "median")
-        return next((mine[name] for name in order if name in mine), None)
+        return next((mine[name] for name in PREFERRED if name in mine), None)
 
     def summaries(self) -> list[Summary]:
         """One for each protocol and alignment."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpt_ros.evaluation import figures
+from dpt_ros.evaluation.alignment import PREFERRED
 from dpt_ros.evaluation.live import ChosenFrame, LiveEvaluation
 from dpt_ros.evaluation.pictures import (
     color_limits,
@@ -31,7 +32,6 @@ from dpt_ros.whole_file import write_json
 
 FORMAT = "dpt_ros/replay/1"
 LIVE = "live"
-_PREFERRED = ("calibration", "none", "least_squares", "median")
 _COLUMNS = ("AbsRel", "RMSE [m]", "SILog", "δ < 1.25")
 _METRICS = ("abs_rel", "rmse", "si_log", "delta1")
 
@@ -194,7 +194,7 @@ def headline(evaluation: LiveEvaluation) -> Summary | None:
         for summary in evaluation.summaries()
         if summary.protocol == evaluation.protocols[0].name and summary.frames
     }
-    return next((mine[name] for name in _PREFERRED if name in mine), None)
+    return next((mine[name] for name in PREFERRED if name in mine), None)
 
 
 def _add_headlines(

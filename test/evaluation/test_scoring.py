@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from dpt_ros.evaluation.alignment import ALIGNMENTS
+from dpt_ros.evaluation.alignment import ALIGNMENTS, PREFERRED
 from dpt_ros.evaluation.protocols import PROTOCOLS, Protocol, ProtocolError, choose_protocols
 from dpt_ros.evaluation.scoring import score_frame
 from dpt_ros.geometry.scale_shift import ScaleShift
@@ -231,3 +231,8 @@ def test_protocols_are_chosen_by_name():
             choose_protocols(["full"], edges)
     with pytest.raises(ProtocolError, match="cap"):
         Protocol("bad", "", 0.0)
+
+
+def test_every_alignment_has_its_place_among_those_that_stand_for_a_result():
+    assert PREFERRED == ("calibration", "none", "least_squares", "median")
+    assert set(PREFERRED) == set(ALIGNMENTS)
