@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 PERCENTILES = (50, 95, 99)
 
+FAILURES = ("stale", "undecodable", "failed")
+"""The node's counts of pictures that it took, and that gave no depth by no choice of its own."""
+
 _JUMP_S = 1.0
 """A clock that goes back by more begins a part of its own: the recording was played again."""
 
@@ -132,7 +135,7 @@ def losses(played: int, answered: int, node: Mapping[str, int], again: int = 0) 
         had not said what became of them.
     """
     received = node.get("received", 0)
-    ends = {name: node.get(name, 0) for name in ("stale", "undecodable", "failed")}
+    ends = {name: node.get(name, 0) for name in FAILURES}
     dropped, published = node.get("overwritten", 0), node.get("published", 0)
     finished = published + dropped + node.get("not wanted", 0) + sum(ends.values())
     found = {

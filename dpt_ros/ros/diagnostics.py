@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from dpt_ros.evaluation.timing import FAILURES
 from dpt_ros.ros.camera_stream import CameraStream
 from dpt_ros.ros.statistics import STAGES, percentile
 
@@ -130,7 +131,7 @@ def _new_drops(stream: CameraStream) -> list[str]:
     stream.reported_counts = counts
     return [
         f"{new} {name} frame(s)"
-        for name in ("stale", "undecodable", "failed")
+        for name in FAILURES
         if (new := counts[name] - before.get(name, 0)) > 0
     ]
 

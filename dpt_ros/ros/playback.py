@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from dpt_ros.evaluation.timing import FrameTime, TimingLog
+from dpt_ros.evaluation.timing import FAILURES, FrameTime, TimingLog
 from dpt_ros.ros.camera_recording import PLAUSIBLE_DELAY_NS, PlayedMessage
 from dpt_ros.ros.replay import CLOCK_HZ, Answer, ReplayPeer
 from dpt_ros.ros.stamps import NANOSECONDS
+from dpt_ros.ros.statistics import ENDS
 
 _SLICE_S = 0.5
 _REPORT_AFTER_S = 0.5
@@ -157,9 +158,8 @@ def _ask(
 
 def _why(peer: ReplayPeer, timeout_s: float) -> str:
     """What the node says of pictures without depth."""
-    reasons = ("stale", "undecodable", "failed")
     counts = {
-        name: count for name, count in peer.node_counts().items() if name in reasons and count
+        name: count for name, count in peer.node_counts().items() if name in FAILURES and count
     }
     if not counts:
         return f"no answer within {timeout_s:g} s"
@@ -168,8 +168,7 @@ def _why(peer: ReplayPeer, timeout_s: float) -> str:
 
 def _is_idle(counts: Mapping[str, int]) -> bool:
     """Whether the node has said of every picture what became of it."""
-    ends = ("published", "overwritten", "stale", "undecodable", "failed", "not wanted")
-    return counts.get("received", 0) <= sum(counts.get(name, 0) for name in ends)
+    return counts.get("received", 0) <= sum(counts.get(name, 0) for name in ENDS)
 
 
 def play_in_real_time(

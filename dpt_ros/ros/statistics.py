@@ -7,6 +7,8 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
+from dpt_ros.evaluation.timing import FAILURES
+
 WINDOW_S = 5.0
 """Rates and percentiles are taken over this many seconds."""
 
@@ -21,7 +23,9 @@ _LOST_SHARE = 0.05
 _LOST_FRAMES = 2
 """A stream is lossy above this share of what was sent, ... and above so many, within `WINDOW_S`."""
 
-COUNTS = ("received", "published", "overwritten", "stale", "undecodable", "failed", "not wanted")
+ENDS = ("published", "overwritten", *FAILURES, "not wanted")
+"""What becomes of a frame."""
+COUNTS = ("received", *ENDS)
 
 
 @dataclasses.dataclass(frozen=True)
