@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _START_S = 180.0
 _ANSWER_S = 60.0
-_STAGES = ("receive", "decode", "network", "post", "publish", "overhead")
 _REPORT_S = 1.0
 """The node reports every second, over the last five."""
 
@@ -99,13 +98,14 @@ def _measure(options: argparse.Namespace, node: Any, player: Any) -> dict[str, A
 
     from dpt_ros.cli.progress import progress
     from dpt_ros.geometry.camera import Camera
+    from dpt_ros.ros.node_reports import StageTimes, camera_report, network_report
     from dpt_ros.ros.topics import OUTPUTS
 
     width, height = options.size
     camera = Camera(width, height, width, width, width / 2 - 0.5, height / 2 - 0.5)
     generator = np.random.default_rng(0)
     rgb = np.ascontiguousarray(generator.integers(0, 256, (height, width, 3), np.uint8))
-    reports: dict[int, dict[str, str]] = {}
+    stages = StageTimes()
     memory_mib: list[tuple[int, float]] = []
     round_trips_ms: list[float] = []
     answered = 0
@@ -117,41 +117,31 @@ def _measure(options: argparse.Namespace, node: Any, player: Any) -> dict[str, A
         node.check()
         if index % max(options.frames // 20, 1) == 0 or index == options.frames - 1:
             memory_mib.append((index, round(node.resident_mib(), 1)))
-        _keep_report(player, reports)
+        stages.look(camera_report(player.diagnostics))
     player.spin(_REPORT_S + 0.3)
-    _keep_report(player, reports)
+    stages.look(camera_report(player.diagnostics))
     return {
         "model": options.model,
         "size": f"{width}x{height}",
         "frames": options.frames,
         "answered": answered,
         "repeated": player.repeated,
-        "stages_ms": _stages(list(reports.values())),
+        "stages_ms": _by_stage(stages.medians()),
         "round_trip_ms": {
             f"p{share}": round(float(np.percentile(round_trips_ms, share)), 2) for share in (50, 95)
         },
-        "device": next(v["device"] for n, v in player.diagnostics.items() if "network" in n),
+        "device": network_report(player.diagnostics)["device"],
         "memory_mib": memory_mib,
     }
 
 
-def _keep_report(player: Any, reports: dict[int, dict[str, str]]) -> None:
-    for name, values in player.diagnostics.items():
-        if name.endswith(": camera") and values.get("overhead p50 ms", "none") != "none":
-            reports[int(values["published frames"])] = values
+def _by_stage(medians: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Stage -> p50 and p95 of the node's own times in milliseconds, from `StageTimes.medians`."""
+    from dpt_ros.ros.statistics import STAGES
 
-
-def _stages(reports: list[dict[str, str]]) -> dict[str, dict[str, float]]:
-    """Median over the node's reports of each stage's p50 and p95, without the first (warm-up)."""
-    kept = reports[1:] or reports
     return {
-        stage: {
-            percentile: round(
-                statistics.median(float(values[f"{stage} {percentile} ms"]) for values in kept), 2
-            )
-            for percentile in ("p50", "p95")
-        }
-        for stage in _STAGES
+        stage: {share: round(medians[f"{stage} {share}"], 2) for share in ("p50", "p95")}
+        for stage in STAGES
     }
 
 

@@ -120,6 +120,7 @@ def _run_pictures(options: argparse.Namespace) -> int:
     from dpt_ros.cli.result_files import write_json
     from dpt_ros.cli.sources import Source
     from dpt_ros.ros.node_process import NodeProcess, isolate
+    from dpt_ros.ros.node_reports import camera_report
     from dpt_ros.ros.player import Player
 
     source = Source(options.input, options.camera, options.image_topic, options.rectified)
@@ -150,7 +151,7 @@ def _run_pictures(options: argparse.Namespace) -> int:
             "answered": answered,
             "skipped": source.skipped,
             "notes": source.notes,
-            "node": _camera_report(report),
+            "node": camera_report(report),
         }
         write_json(options.json, "demo", found)
     return 0 if answered else 1
@@ -238,19 +239,19 @@ def _write(picture: Picture, answers: dict[str, Any], out: Path) -> None:
         write_ply(out / f"{picture.name}_demo.ply", points, "metres, camera frame")
 
 
-def _camera_report(report: dict[str, dict[str, str]]) -> dict[str, str]:
-    return next((values for name, values in report.items() if name.endswith(": camera")), {})
-
-
 def _times(report: dict[str, dict[str, str]]) -> str:
-    values = _camera_report(report)
+    from dpt_ros.ros.node_reports import camera_report
+
+    values = camera_report(report)
     return (
         f"network {values.get('network p50 ms')} ms, beside it {values.get('overhead p50 ms')} ms"
     )
 
 
 def _summarise(report: dict[str, dict[str, str]], answered: int, out: Path) -> None:
-    values = _camera_report(report)
+    from dpt_ros.ros.node_reports import camera_report
+
+    values = camera_report(report)
     print(f"{counted(answered, 'picture')} -> {out}")
     for key in ("latency p50 ms", "latency p95 ms", "network p50 ms", "overhead p50 ms"):
         print(f"  {key:<16} {values.get(key, 'none')}")
