@@ -247,20 +247,10 @@ def _parameters(
 
 
 def _frame(played: PlayedMessage, answer: Answer, sample: Sample | None, source: str) -> LiveFrame:
-    from dpt_ros.bags.dataset import sample_id
     from dpt_ros.evaluation.live import LiveFrame
-    from dpt_ros.messages.decode import image_to_rgb
 
-    rgb = image_to_rgb(played.message) if sample is None else sample.rgb
-    return LiveFrame(
-        name=sample_id(source, played.stamp_ns),
-        stamp_ns=played.stamp_ns,
-        rgb=rgb if rgb.flags.writeable else rgb.copy(),  # a view of the message, mostly
-        inverse_depth=answer.inverse_depth,
-        depth_m=answer.depth_m,
-        truth_m=None if sample is None else sample.depth_m,
-        camera=None if sample is None else sample.camera,
-    )
+    depths = (answer.inverse_depth, answer.depth_m)
+    return LiveFrame.of_picture(source, played.stamp_ns, played.message, sample, *depths)
 
 
 def _facts(

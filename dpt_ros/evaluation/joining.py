@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpt_ros.bags.assembly import SampleAssembly
-from dpt_ros.bags.dataset import Sample, sample_id
+from dpt_ros.bags.dataset import Sample
 from dpt_ros.bags.reader import BagMessage
 from dpt_ros.bags.sample_settings import SampleSettings
 from dpt_ros.bags.topics import SensorTopics
 from dpt_ros.evaluation.live import LiveFrame
-from dpt_ros.messages.decode import image_to_rgb
 from dpt_ros.messages.depth_image import image_to_float
 from dpt_ros.messages.errors import MessageError
 from dpt_ros.messages.stamps import nanoseconds
@@ -72,15 +71,8 @@ class Joined:
         """
         if self.inverse_depth is None:
             raise ValueError("no depth came for this picture")
-        rgb = image_to_rgb(self.picture) if self.sample is None else self.sample.rgb
-        return LiveFrame(
-            name=sample_id(source, self.stamp_ns),
-            stamp_ns=self.stamp_ns,
-            rgb=rgb if rgb.flags.writeable else rgb.copy(),
-            inverse_depth=self.inverse_depth,
-            depth_m=self.depth_m,
-            truth_m=None if self.sample is None else self.sample.depth_m,
-            camera=None if self.sample is None else self.sample.camera,
+        return LiveFrame.of_picture(
+            source, self.stamp_ns, self.picture, self.sample, self.inverse_depth, self.depth_m
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dpt_ros.bags.dataset import Sample, sample_id
 from dpt_ros.evaluation.agreement import Agreement, PixelSample
 from dpt_ros.evaluation.alignment import ALIGNMENTS, PREFERRED, Known, known_pair
 from dpt_ros.evaluation.flicker import Flicker
@@ -22,6 +23,7 @@ from dpt_ros.evaluation.scoring import FrameScore, score_frame
 from dpt_ros.evaluation.summary import Summary, summarise
 from dpt_ros.geometry.camera import Camera
 from dpt_ros.geometry.scale_shift import ScaleShift
+from dpt_ros.messages.decode import image_to_rgb
 
 SPREAD_FRAMES = 6
 WORST_FRAMES = 3
@@ -52,6 +54,32 @@ class LiveFrame:
     depth_m: NDArray[np.float32] | None = None
     truth_m: NDArray[np.float32] | None = None
     camera: Camera | None = None
+
+    @classmethod
+    def of_picture(
+        cls,
+        source: str,
+        stamp_ns: int,
+        picture: Any,
+        sample: Sample | None,
+        inverse_depth: NDArray[np.float32],
+        depth_m: NDArray[np.float32] | None,
+    ) -> LiveFrame:
+        """From a picture's message, and its sample where there is one, of a recording `source`.
+
+        Raises:
+            MessageError: the picture can't be read.
+        """
+        rgb = image_to_rgb(picture) if sample is None else sample.rgb
+        return cls(
+            name=sample_id(source, stamp_ns),
+            stamp_ns=stamp_ns,
+            rgb=rgb if rgb.flags.writeable else rgb.copy(),  # a view of the message, mostly
+            inverse_depth=inverse_depth,
+            depth_m=depth_m,
+            truth_m=None if sample is None else sample.depth_m,
+            camera=None if sample is None else sample.camera,
+        )
 
 
 @dataclass(frozen=True)
