@@ -30,16 +30,15 @@ _BEST = {
 }
 
 
-def build_report(evaluation: Evaluation, pictures: int = 3, title: str = "") -> Page:
+def build_report(evaluation: Evaluation, pictures: int = 3) -> Page:
     """The report as a page.
 
     Args:
         evaluation: what was found out.
         pictures: how many worst frames, and how many evenly spread ones, are shown.
-        title: the page's; "": made from the models and recordings.
     """
     evaluation, alignment = _headline_first(evaluation)
-    page = Page(title or _title(evaluation), _subtitle(evaluation))
+    page = Page(_title(evaluation), _subtitle(evaluation))
     if alignment:
         _add_headlines(page, evaluation, alignment)
     _add_warnings(page, evaluation)

@@ -25,19 +25,19 @@ _CLOUD_POINTS = 30_000
 _NIGHT = "#0f141c"
 
 
-def error_by_range(summaries: Mapping[str, Summary], metric: str = "abs_rel") -> Figure:
-    """Bars of a metric by range, one colour a model (or whatever the names stand for)."""
+def error_by_range(summaries: Mapping[str, Summary]) -> Figure:
+    """Bars of the relative error by range, one colour a model (or whatever the names stand for)."""
     with plot_style():
         figure, axes = _figure(6.8, 3.1)
         ranges = [item.name for item in next(iter(summaries.values())).ranges]
         width = 0.8 / len(summaries)
         for index, (name, summary) in enumerate(summaries.items()):
-            heights = [item.metrics[metric] for item in summary.ranges]
+            heights = [item.metrics["abs_rel"] for item in summary.ranges]
             places = np.arange(len(ranges)) + (index - (len(summaries) - 1) / 2) * width
             axes.bar(places, heights, 0.92 * width, label=name, color=COLORS[index % len(COLORS)])
         axes.set_xticks(range(len(ranges)), ranges)
         axes.grid(axis="x", visible=False)
-        axes.set_ylabel("AbsRel" if metric == "abs_rel" else metric)
+        axes.set_ylabel("AbsRel")
         axes.set_xlabel("true depth")
         if len(summaries) > 1:
             axes.legend()

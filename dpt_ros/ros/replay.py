@@ -69,19 +69,15 @@ class ReplayPeer(NodePeer):
     Args:
         is_compressed: the pictures are CompressedImage messages.
         with_metres: whether depth in metres is expected beside inverse depth.
-        node_name: full name of the node that answers.
     """
 
-    def __init__(
-        self, is_compressed: bool, with_metres: bool = True, node_name: str = "/dpt"
-    ) -> None:
+    def __init__(self, is_compressed: bool, with_metres: bool = True) -> None:
         super().__init__(
             "dpt_replay",
             (_ALWAYS, _METRES) if with_metres else (_ALWAYS,),
             self._keep,
-            node_name,
-            CompressedImage if is_compressed else Image,
-            "image_rect/compressed" if is_compressed else "image_rect",
+            image_type=CompressedImage if is_compressed else Image,
+            image_topic="image_rect/compressed" if is_compressed else "image_rect",
         )
         self._with_metres = with_metres
         self._expected = {_ALWAYS, _METRES} if with_metres else {_ALWAYS}

@@ -28,16 +28,14 @@ class RobotPublisher:
 
     Args:
         types: the rosbags type store of the messages.
-        name: of the ROS node.
     """
 
-    def __init__(self, types: Any, name: str = "synthetic_robot") -> None:
+    def __init__(self, types: Any) -> None:
         self._types = types
-        self._name = name
 
     def __enter__(self) -> RobotPublisher:
         rclpy.init(args=[])
-        self._node = Node(self._name)
+        self._node = Node("synthetic_robot")
         self._publishers: dict[str, Publisher[Any]] = {
             topic: self._node.create_publisher(kind, topic, RELIABLE)
             for topic, kind in _TYPES.items()

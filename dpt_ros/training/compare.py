@@ -176,11 +176,11 @@ def _without_outliers(fits: Sequence[ScaleShift]) -> tuple[list[ScaleShift], str
     )
 
 
-def truth_pixels(depth_m: NDArray[np.float32], points: int = POINTS) -> NDArray[np.int64]:
-    """Places in the flattened picture of at most `points` pixels with truth, evenly chosen."""
+def truth_pixels(depth_m: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Places in the flattened picture of at most `POINTS` pixels with truth, evenly chosen."""
     places = np.flatnonzero((depth_m > NEAR_M) & (depth_m < CAP_M))
-    if places.size > points:
-        places = places[np.linspace(0, places.size - 1, points).astype(np.int64)]
+    if places.size > POINTS:
+        places = places[np.linspace(0, places.size - 1, POINTS).astype(np.int64)]
     return places
 
 

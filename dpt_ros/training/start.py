@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 SCRATCH = "scratch"
 BACKBONE = "backbone"
+_METRES_SAMPLES = 200
+"""So many, evenly chosen, are enough for the scale and shift that training starts with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +85,7 @@ def load_start(init: str, model_name: str, size: str, seed: int) -> Start:
     return Start(model, _with_size(card, size), weights_sha256(path))
 
 
-def start_metres(
-    start: Start, datasets: Sequence[Dataset], samples: int = 200, device: str = "auto"
-) -> ScaleShift:
+def start_metres(start: Start, datasets: Sequence[Dataset], device: str) -> ScaleShift:
     """Scale and shift that metric training starts with and keeps.
 
     A trained network's are fitted robustly for each sample and averaged (DPT, section 4.1). Random
@@ -95,7 +95,6 @@ def start_metres(
     Args:
         start: the network.
         datasets: the samples learned from.
-        samples: how many of them, evenly chosen, are enough.
         device: where the network runs.
 
     Raises:
@@ -103,7 +102,7 @@ def start_metres(
     """
     if start.card.output.scale is not None and start.card.output.shift is not None:
         return ScaleShift(start.card.output.scale, start.card.output.shift)
-    chosen = evenly_chosen(datasets, samples)
+    chosen = evenly_chosen(datasets, _METRES_SAMPLES)
     if not start.sha256:
         return _metres_of_random_weights(datasets, chosen)
     return _average_fit(start, datasets, chosen, device)
