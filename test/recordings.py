@@ -35,6 +35,12 @@ def image(stamp_ns, rgb, frame="camera"):
     return make(IMAGE, header(stamp_ns, frame), height, width, "rgb8", 0, width * 3, data)
 
 
+def depth(stamp_ns, value, width=32, height=24):
+    """A 32FC1 image of one value."""
+    data = np.full(width * height, value, np.float32).view(np.uint8)
+    return make(IMAGE, header(stamp_ns, "camera"), height, width, "32FC1", 0, width * 4, data)
+
+
 def compressed(stamp_ns, rgb, frame="camera"):
     """The picture as PNG, as compressed_image_transport sends it."""
     import cv2

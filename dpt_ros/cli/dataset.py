@@ -108,7 +108,9 @@ def _add_import(kinds: Any) -> None:
         "--depth-scale", type=float, metavar="M", help="metres of one unit: 0.001 of millimetres"
     )
     folder.add_argument(
-        "--camera", metavar="FILE", help="camera_info YAML as ROS's camera_calibration writes it"
+        "--camera",
+        metavar="FILE",
+        help="camera_info YAML as ROS's camera_calibration or `ros2 topic echo --once` writes it",
     )
     add_picture_choice(folder, default=False, when_left_out="raw")
     folder.add_argument("--images", default="images", help="folder of pictures (%(default)s)")

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import yaml
 
-from dpt_ros.bags.reader import BagError
 from dpt_ros.bags.sample_settings import SampleSettings
 from dpt_ros.bags.topics import SensorTopics
-from dpt_ros.config import ConfigError
 from dpt_ros.evaluation import joining
 from dpt_ros.evaluation.joining import ANSWER_PATIENCE_NS, PATIENCE_NS, LiveJoin
 from dpt_ros.evaluation.live_session import LiveSession, NodeFacts
@@ -18,20 +16,10 @@ from dpt_ros.evaluation.replay_report import (
     summary_lines,
     timing_json,
 )
-from dpt_ros.evaluation.truth import Truth, check_choices
 
 STEP = 100_000_000
 START = 1_600_000_000_000_000_000
 TOPICS = SensorTopics(image="/image_rect", camera_info="camera_info", points="points")
-
-
-def answer(recordings, stamp, value):
-    """A 32FC1 image of a 32 x 24 picture."""
-    values = np.full((24, 32), value, np.float32)
-    message = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
-    message.encoding, message.step = "32FC1", 32 * 4
-    message.data = np.frombuffer(values.tobytes(), np.uint8)
-    return message
 
 
 def feed(join, recordings, index, wall_m=4.0, with_scan=True):
@@ -58,8 +46,8 @@ def test_picture_depth_and_truth_of_one_stamp_come_together(recordings):
     for index in range(12):
         done += feed(join, recordings, index, 4.0 + index)
         stamp = START + index * STEP
-        done += join.add_answer(answer(recordings, stamp, 0.25), False, 20.0 + index)
-        done += join.add_answer(answer(recordings, stamp, 4.0), True, 20.5 + index)
+        done += join.add_answer(recordings.depth(stamp, 0.25), False, 20.0 + index)
+        done += join.add_answer(recordings.depth(stamp, 4.0), True, 20.5 + index)
     done += join.finish()
     assert [item.stamp_ns for item in done] == [START + index * STEP for index in range(12)]
     first = done[0].frame("live")
@@ -72,7 +60,7 @@ def test_pictures_without_depth_or_scan_are_given_out_in_time(recordings):
     join = new_join(recordings, with_depth=False)
     done = feed(join, recordings, 0, with_scan=False)
     stamp = START
-    done += join.add_answer(answer(recordings, stamp, 0.5), False, 1.0)
+    done += join.add_answer(recordings.depth(stamp, 0.5), False, 1.0)
     done += feed(join, recordings, 1, with_scan=False)  # never answered
     assert done == []
     done += feed(join, recordings, 3 + PATIENCE_NS // STEP, with_scan=False)
@@ -91,7 +79,7 @@ def test_a_clock_that_jumps_starts_anew_and_keeps_the_sensors_places(recordings)
     done = []
     for index in range(12):
         done += feed(join, recordings, index)
-        done += join.add_answer(answer(recordings, START + index * STEP, 0.5), False, 1.0)
+        done += join.add_answer(recordings.depth(START + index * STEP, 0.5), False, 1.0)
     done += join.finish()
     assert sum(item.sample is not None for item in done) >= 6
 
@@ -104,8 +92,8 @@ def test_a_recording_that_begins_again_without_a_clock_that_does(recordings):
         for index in range(30):
             done += feed(join, recordings, index)
             stamp = START + index * STEP
-            done += join.add_answer(answer(recordings, stamp, 0.5), False, 1.0)
-            done += join.add_answer(answer(recordings, stamp, 2.0), True, 1.0)
+            done += join.add_answer(recordings.depth(stamp, 0.5), False, 1.0)
+            done += join.add_answer(recordings.depth(stamp, 2.0), True, 1.0)
     done += join.finish()
     assert [item.stamp_ns for item in done[:30]] == [item.stamp_ns for item in done[30:]]
     assert sum(item.depth_m is not None for item in done) == 60
@@ -119,7 +107,7 @@ def test_metres_that_do_not_come_hold_nothing_back(recordings):
     done = []
     for index in range(30):
         done += feed(join, recordings, index)
-        done += join.add_answer(answer(recordings, START + index * STEP, 0.5), False, 1.0)
+        done += join.add_answer(recordings.depth(START + index * STEP, 0.5), False, 1.0)
     assert len(done) >= 20 and all(item.inverse_depth is not None for item in done)
 
 
@@ -131,7 +119,7 @@ def test_stamps_that_are_no_times_of_the_clock(recordings):
         stamp, now_s = 10**9 + index * STEP, 1.7e9 + 0.1 * index
         image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
         list(session.add(TOPICS.image, image, now_s))
-        list(session.add_answer(answer(recordings, stamp, 0.5), False, now_s + 0.8))
+        list(session.add_answer(recordings.depth(stamp, 0.5), False, now_s + 0.8))
     list(session.finish())
     assert float(session.status()["latency p50 ms"]) == pytest.approx(800.0, abs=0.1)
     told = "a picture's stamp is 1699999999 s before the clock"
@@ -158,44 +146,6 @@ def test_a_recording_that_its_calibration_was_fitted_to_is_told(tmp_path, record
         assert [text.split(",")[0] for text in told] == (
             [f"the calibration was fitted to {name}"] if is_told else []
         )
-
-
-def test_choices_of_the_truth_that_cannot_be_are_refused_before_anything_is_played(
-    tmp_path, recordings
-):
-    stamps = [START + index * STEP for index in range(3)]
-    drive = recordings.drive(stamps)
-    bag = recordings.write_bag(tmp_path / "drive", drive)
-    check_choices(bag, SampleSettings())
-    with pytest.raises(BagError, match="got topic '/lidr': expected one of"):
-        check_choices(bag, SampleSettings(points_topic="/lidr"))
-    with pytest.raises(ConfigError, match="nope.yaml"):
-        check_choices(bag, SampleSettings(transforms="nope.yaml"))
-    blind = recordings.write_bag(tmp_path / "blind", [m for m in drive if m[0] != "/points"])
-    check_choices(blind, SampleSettings())
-    second = [("/rear/points", ns, m) for t, ns, m in drive if t == "/points"]
-    both = recordings.write_bag(tmp_path / "both", [*drive, *second])
-    with pytest.raises(BagError, match="no topic was chosen"):
-        check_choices(both, SampleSettings())
-    check_choices(both, SampleSettings(points_topic="/points"))
-
-
-def test_pictures_beside_a_depth_camera_need_no_name(tmp_path, recordings):
-    stamps = [START + index * STEP for index in range(3)]
-    depths = [("/camera/depth/image_rect", ns, answer(recordings, ns, 2.0)) for ns in stamps]
-    bag = recordings.write_bag(tmp_path / "rgbd", [*depths, *recordings.drive(stamps)])
-    check_choices(bag, SampleSettings())
-
-
-def test_several_camera_infos_of_which_none_lies_beside_the_pictures(tmp_path, recordings):
-    messages = recordings.drive([START + index * STEP for index in range(3)])
-    infos = [item for item in messages if item[0] == "/camera/camera_info"]
-    others = [item for item in messages if item[0] != "/camera/camera_info"]
-    infos = [(name, ns, m) for _, ns, m in infos for name in ("/a/info", "/b/info")]
-    bag = recordings.write_bag(tmp_path / "two", [*others, *infos])
-    with pytest.raises(BagError, match="--camera-info-topic.*/a/info.*/b/info"):
-        check_choices(bag, SampleSettings())
-    check_choices(bag, SampleSettings(camera_info_topic="/a/info"))
 
 
 def test_a_file_of_transforms_wins_against_those_that_come(recordings, tmp_path):
@@ -226,7 +176,7 @@ def test_depth_that_comes_seconds_late_finds_its_picture(recordings):
         image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
         done += join.add(TOPICS.image, image, 0.0)
     assert done == []
-    done += join.add_answer(answer(recordings, stamps[9], 0.5), False, 1.0)
+    done += join.add_answer(recordings.depth(stamps[9], 0.5), False, 1.0)
     assert [item.stamp_ns for item in done if item.inverse_depth is not None] == [stamps[9]]
 
 
@@ -248,7 +198,7 @@ def test_latencies_are_told_in_seconds_that_pass(recordings, tmp_path):
         stamp = START + index * STEP
         image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
         list(session.add(TOPICS.image, image, stamp / 1e9 + 0.01))
-        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9 + 0.06))
+        list(session.add_answer(recordings.depth(stamp, 0.5), False, stamp / 1e9 + 0.06))
     list(session.finish())
     status = session.status()
     assert status["frames"] == "5"
@@ -284,7 +234,7 @@ def test_advice_names_what_can_be_set_here(recordings):
     for index in range(60):  # nothing says where the LiDAR is
         feed(session.join, recordings, index)
         stamp = START + index * STEP
-        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9))
+        list(session.add_answer(recordings.depth(stamp, 0.5), False, stamp / 1e9))
     list(session.finish())
     facts = session.facts()
     (truth,) = (text for text in facts.missing if text.startswith("truth: "))
@@ -318,7 +268,7 @@ def session_of(recordings, scans):
         stamp = START + index * STEP
         image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
         list(session.add(TOPICS.image, image, stamp / 1e9))
-        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9 + 0.05))
+        list(session.add_answer(recordings.depth(stamp, 0.5), False, stamp / 1e9 + 0.05))
         list(session.add("camera_info", recordings.info(stamp, 32, 24, 25.0), 0.0))
         for place in scans(index):
             cloud = recordings.cloud(START + round(place * STEP), recordings.wall(4.0))
@@ -374,7 +324,7 @@ def test_what_is_known_of_the_node_is_in_the_report_and_what_is_not_is_told(reco
     for stamp in stamps[:2]:
         image = recordings.image(stamp, np.zeros((24, 32, 3), np.uint8))
         list(session.add(topics.image, image, stamp / 1e9))
-        list(session.add_answer(answer(recordings, stamp, 0.5), False, stamp / 1e9 + 0.1))
+        list(session.add_answer(recordings.depth(stamp, 0.5), False, stamp / 1e9 + 0.1))
     list(session.finish())
     session.node = NodeFacts(
         losses={"played": 2, "answered": 2, "dropped": 7},
@@ -404,28 +354,3 @@ def test_what_is_known_of_the_node_is_in_the_report_and_what_is_not_is_told(reco
     assert "333.0" in page and "not known live" in page and "CPU of the node: why" in page
     assert "arrival to depth" in page and "from publication" not in page
     assert any("7 dropped" in line for line in summary_lines(session.evaluation, facts))
-
-
-def test_truth_is_found_by_stamp_and_says_why_there_is_none(tmp_path, recordings):
-    stamps = [START + index * STEP for index in range(5)]
-    bag = recordings.write_bag(tmp_path / "drive", recordings.drive(stamps))
-    truth = Truth(bag, SampleSettings(min_points=1))
-    found = [truth.of(stamp) for stamp in (stamps[0], stamps[2], stamps[1], stamps[4] + 7)]
-    assert [None if s is None else s.stamp_ns for s in found] == [
-        stamps[0],
-        stamps[2],
-        stamps[1],
-        None,
-    ]
-    assert truth.missing == "" and truth.source == "drive" and truth.found == 3
-    blind = [m for m in recordings.drive(stamps) if m[0] != "/points"]
-    truth = Truth(recordings.write_bag(tmp_path / "blind", blind), SampleSettings())
-    assert truth.of(stamps[0]) is None and "no messages of type" in truth.missing
-    behind = [
-        (t, ns, recordings.cloud(ns, -recordings.wall(5.0)) if t == "/points" else m)
-        for t, ns, m in recordings.drive(stamps)
-    ]
-    truth = Truth(recordings.write_bag(tmp_path / "behind", behind), SampleSettings())
-    assert truth.of(stamps[0]) is None
-    truth.finish()
-    assert "0 of them in front of the camera" in truth.missing
