@@ -9,7 +9,7 @@ What the ROS encodings leave open:
 
 - 8UC1, 8UC3, 8UC4 and 16UC1, 16UC3, 16UC4 are grey, bgr and bgra, as cv_bridge shows them.
 - 16-bit values become 8-bit by `>> 8`: full scale is 65535. A driver whose 12-bit values sit in the
-  low bits gives a dark picture and must scale them itself.
+  low bits gives a dark picture and must scale them itself; `low_bits_doubt` tells.
 - 32FC1 and 32FC3 (grey, bgr) are 0 to 1; NaN and infinities become 0. A range far from 0 to 1 is
   refused, since a depth image wired to the wrong topic would otherwise pass as a picture.
 """
@@ -35,7 +35,7 @@ from dpt_ros.messages.compressed import compressed_to_rgb
 from dpt_ros.messages.errors import MessageError
 from dpt_ros.messages.payload import payload_bytes
 
-__all__ = ["ENCODINGS", "MessageError", "image_to_rgb"]
+__all__ = ["ENCODINGS", "MessageError", "image_to_rgb", "low_bits_doubt"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ _YUV420_TO_RGB = {
 #: The values of `encoding` that image_to_rgb reads.
 ENCODINGS = (*_PACKED, *_BAYER, *_FLOAT_CHANNELS, *_YUV420_TO_RGB, "nv24")
 
+_BRIGHTEST_OF_12_BITS = 2**12 >> 8
+
 #: A float picture may overshoot 0 to 1 by this much (resampling does) and is then clipped.
 _FLOAT_OVERSHOOT = 0.1
 
@@ -108,6 +110,24 @@ def image_to_rgb(msg: Any) -> NDArray[np.uint8]:
     raise MessageError(
         f"got a {type(msg).__name__}, expected a sensor_msgs Image or CompressedImage: "
         "subscribe to a camera's picture"
+    )
+
+
+def low_bits_doubt(msg: Any, rgb: NDArray[np.uint8]) -> str:
+    """That an Image of 16-bit values seems to have its picture in the lower 12; "" if it does not.
+
+    Args:
+        msg: the message; only raw ones are doubted.
+        rgb: what `image_to_rgb` made of it.
+    """
+    encoding = getattr(msg, "encoding", "")
+    packed = _PACKED.get(encoding)
+    value_bytes = packed.value_bytes if packed else _BAYER.get(encoding, ("", 1))[1]
+    if value_bytes < 2 or int(rgb.max()) >= _BRIGHTEST_OF_12_BITS:
+        return ""
+    return (
+        f"the {encoding} images have no value of 4096 or more, of 65535: if the camera has 12 bits "
+        "or fewer, scale them to 16 in its driver; depth of nearly black pictures means nothing"
     )
 
 

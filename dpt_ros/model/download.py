@@ -33,15 +33,14 @@ ATTEMPTS = 4
 FIRST_WAIT_S = 1.0
 """Pause before the second attempt; each further one waits twice as long."""
 
+LONGEST_WAIT_S = 120.0
+"""The longest pause that a server may ask for."""
+
 TIMEOUT_S = 30.0
 """How long the server may be silent."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WORTH_ANOTHER_TRY = (408, 429, 500, 502, 503, 504)
-
-
-LONGEST_WAIT_S = 120.0
-"""The longest pause that a server may ask for."""
 
 
 class _InterruptedError(Exception):

@@ -88,6 +88,8 @@ class CameraStream:
         self.qos_trouble: dict[str, str] = {}
         self.frame_oddity = ""
         """What is odd about the frames of images and camera_info; "" if nothing is."""
+        self.picture_oddity = ""
+        """Likewise about the values of their pixels."""
         self.why_not: dict[str, str] = {}
         """Output that somebody listens to -> why it is not published."""
         self.reported_counts: dict[str, int] = {}
@@ -130,7 +132,7 @@ class CameraStream:
     def forget_reasons(self) -> None:
         """Nobody asks any more why an output is not published; who asks later is told anew."""
         self.why_not = {}
-        self.frame_oddity = ""
+        self.frame_oddity = self.picture_oddity = ""
         self._teller.forget(f"{self.name} ")
 
     def forget_clock(self) -> None:

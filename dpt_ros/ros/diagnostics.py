@@ -74,8 +74,8 @@ def camera_status(
     listened = stream.outputs.subscribed()
     stream.forget_mended()
     troubles = [silence, stream.loss(), *stream.qos_trouble.values(), stream.stamps.oddity]
-    troubles += [*stream.crowds(), stream.frame_oddity, *sorted(set(stream.why_not.values()))]
-    troubles += _new_drops(stream)
+    troubles += [*stream.crowds(), stream.frame_oddity, stream.picture_oddity]
+    troubles += [*sorted(set(stream.why_not.values())), *_new_drops(stream)]
     # An image topic's mismatch is also why it is silent.
     troubles = [trouble for trouble in dict.fromkeys(troubles) if trouble]
     rate_in_hz, rate_out_hz = stream.statistics.rates_hz(now_s)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dpt_ros.inference.metres import Metres, MetresOfImage
 from dpt_ros.inference.pipeline import Frame, FrameOutputs
 from dpt_ros.messages.camera_info import scaled_camera_info
-from dpt_ros.messages.decode import image_to_rgb
+from dpt_ros.messages.decode import image_to_rgb, low_bits_doubt
 from dpt_ros.messages.errors import MessageError
 from dpt_ros.messages.stamps import nanoseconds
 from dpt_ros.ros.camera_stream import CameraStream, ReceivedImage
@@ -140,6 +140,8 @@ class Processor:
         self._teller.tell_change(f"{stream.name} rectified", self._doubt(stream, camera))
         stream.frame_oddity = stream.camera.frame_oddity(message.header.frame_id)
         self._teller.tell_change(f"{stream.name} frames", stream.frame_oddity)
+        stream.picture_oddity = low_bits_doubt(message, rgb)
+        self._teller.tell_change(f"{stream.name} bits", stream.picture_oddity)
         return PreparedImage(
             received=received,
             rgb=rgb,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpt_ros.messages.decode import ENCODINGS, MessageError, image_to_rgb
+from dpt_ros.messages.decode import ENCODINGS, MessageError, image_to_rgb, low_bits_doubt
 
 # A red, a green, a blue and a mixed pixel, with values that tell the channels apart.
 RGB = np.array([[[200, 10, 20], [30, 210, 40]], [[50, 60, 220], [70, 80, 90]]], np.uint8)
@@ -344,3 +344,25 @@ def test_any_message_is_a_picture_or_a_message_error(
     assert rgb.shape == (height, width, 3)
     assert rgb.dtype == np.uint8
     assert rgb.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("encoding", "brightest", "is_doubted"),
+    [
+        ("mono16", 4095, True),
+        ("mono16", 4096, False),
+        ("bayer_rggb16", 1023, True),
+        ("bayer_rggb16", 65535, False),
+        ("mono8", 3, False),
+        ("bayer_rggb8", 3, False),
+        ("rgb8", 0, False),
+        ("nv12", 0, False),
+        ("32FC1", 0, False),
+    ],
+)
+def test_values_in_the_low_bits_of_16_are_doubted(encoding, brightest, is_doubted):
+    msg = SimpleNamespace(encoding=encoding)
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    rgb[2, 2] = brightest >> 8 if "16" in encoding else brightest
+    assert (encoding in low_bits_doubt(msg, rgb)) == is_doubted
+    assert low_bits_doubt(SimpleNamespace(format="png"), rgb) == ""

@@ -108,6 +108,19 @@ def test_nan_in_a_float_image(node: Any, peer: Any, ears: Any, show: Any, rgb: n
     assert np.isfinite(np.frombuffer(inverse_depth.data, "<f4")).all()
 
 
+def test_values_of_12_bits_in_16_are_told_until_they_are_scaled(
+    node: Any, peer: Any, ears: Any, show: Any, rgb: np.ndarray
+) -> None:
+    ears(INVERSE)
+    told = "the mono16 images have no value of 4096 or more, of 65535: if the camera has 12 bits"
+    grey = rgb[..., 0].astype(np.uint16)
+    peer.wait_for(INVERSE, at(show(grey << 4, encoding="mono16")))
+    assert peer.status("dpt: camera", lambda s: told in s.message).level == b"\x01"  # WARN
+    assert node.log.count(told) == 1
+    peer.wait_for(INVERSE, at(show(grey << 8, encoding="mono16")))
+    peer.status("dpt: camera", lambda s: told not in s.message)
+
+
 def test_the_size_may_change_in_mid_stream(node: Any, peer: Any, ears: Any, show: Any) -> None:
     ears(INVERSE)
     for height, width in ((96, 128), (60, 100), (97, 131), (96, 128)):
