@@ -91,6 +91,8 @@ def download(url: str, part: Path, progress: Progress | None = None) -> bool:
                     )
                 if size:
                     remedy = f"the first {size / 1e6:.1f} MB are kept: run the same command again"
+                elif error.wait_s > LONGEST_WAIT_S:
+                    remedy = "run the command again then, or name a copy of the file with --from"
                 raise CheckpointError(f"{url}: {error}; {remedy}") from error
             wait = max(FIRST_WAIT_S * 2 ** (failures - 1), error.wait_s)
             _log.warning("%s: %s; next attempt in %.0f s", url, error, wait)

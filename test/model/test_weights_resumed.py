@@ -78,7 +78,7 @@ def test_a_server_that_asks_to_wait_is_asked_again_after_that(
 
 def test_a_server_that_asks_to_wait_for_long_is_told(site: Site, folder: Path) -> None:
     site.status, site.retry_after = 429, "3600"
-    told = r"429 Too Many Requests, and asks to wait for 3600 s; check the network"
+    told = r"429 Too Many Requests, and asks to wait for 3600 s; run the command again then, or"
     with pytest.raises(CheckpointError, match=told):
         pull(make_card(site.url))
     assert len(site.requests) == 1
